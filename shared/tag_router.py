@@ -1,0 +1,156 @@
+"""Streamed text in, typed events out: thoughts and tool calls are taken out of the answer as they arrive.
+
+A piece of text that could still become a tag is held back; the events are the same for every chunking of the stream.
+What never becomes a whole tag stays text, so nothing a model wrote is lost. Knows the tags of each dialect's tool format
+through `shared.chatml`, and nothing of who runs tools: a call's arguments are passed on as raw text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.chatml import (
+    ACTION_END, ACTION_START, CALL_END, CALL_START, INTERPRETER, INTERPRETER_MARK, PLUGIN_MARK, THINK_END, THINK_START, Dialect,
+)  # fmt: skip
+from shared.events import ReasoningDelta, TextDelta
+from shared.messages import ToolCall
+
+Routed = TextDelta | ReasoningDelta | ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    open: str
+    close: str
+    kind: Literal["think", "code", "plugin", "call"]
+
+
+_THINK = Tag(THINK_START, THINK_END, "think")
+_TOOL_TAGS = {
+    "plugin": (Tag(ACTION_START + PLUGIN_MARK, ACTION_END, "plugin"), Tag(ACTION_START + INTERPRETER_MARK, ACTION_END, "code")),
+    "tool_call": (Tag(CALL_START, CALL_END, "call"),),
+}
+
+
+def tags_for(dialect: Dialect, *, tools: bool) -> tuple[Tag, ...]:
+    """The tags to look for; tool tags only when the model was offered tools, so prose about them stays prose."""
+    return (_THINK, *_TOOL_TAGS[dialect.tools]) if tools else (_THINK,)
+
+
+class TagRouter:
+    """Feed it text with `push`, end with `finish`."""
+
+    def __init__(self, tags: Sequence[Tag]) -> None:
+        self._tags = tuple(tags)
+        self._inside: Tag | None = None
+        self._buffer = ""
+        self._body: list[str] = []
+        self._calls = 0
+        self._began = False
+
+    def push(self, text: str) -> Iterator[Routed]:
+        self._buffer += text
+        while True:
+            wanted = (self._inside.close,) if self._inside else self._openable()
+            at, found = _first(self._buffer, wanted)
+            if not found:
+                held = held_back(self._buffer, wanted)
+                yield from self._emit(self._buffer[: len(self._buffer) - held])
+                self._buffer = self._buffer[len(self._buffer) - held :]
+                return
+            before, self._buffer = self._buffer[:at], self._buffer[at + len(found) :]
+            yield from self._emit(before)
+            if found == THINK_START and self._began:  # not at the beginning: text about a tag
+                yield from self._emit(found)
+            else:
+                yield from self._switch(found)
+
+    def finish(self) -> Iterator[Routed]:
+        """What was held back; a tool call without its end tag counts, if its text can be read as one."""
+        yield from self._emit(self._buffer)
+        self._buffer = ""
+        if self._inside and self._inside.kind != "think":
+            yield from self._switch(self._inside.close)
+
+    def _openable(self) -> tuple[str, ...]:
+        # A thought stands at the beginning of an answer; later the same letters are something the model writes about.
+        return tuple(tag.open for tag in self._tags if tag.kind != "think" or not self._began)
+
+    def _emit(self, text: str) -> Iterator[Routed]:
+        if not text:
+            return
+        if self._inside is None:
+            self._began = self._began or bool(text.strip())
+            yield TextDelta(text)
+        elif self._inside.kind == "think":
+            yield ReasoningDelta(text)
+        else:
+            self._body.append(text)
+
+    def _switch(self, found: str) -> Iterator[Routed]:
+        if self._inside is None:
+            self._inside = next(tag for tag in self._tags if tag.open == found)
+            self._began = True
+            return
+        tag, self._inside = self._inside, None
+        body, self._body = "".join(self._body), []
+        if tag.kind != "think":
+            yield self._call(tag, body)
+
+    def _call(self, tag: Tag, body: str) -> Routed:
+        self._calls += 1
+        call_id = f"call_{self._calls}"
+        if tag.kind == "code":
+            return ToolCall(call_id, INTERPRETER, body.strip("\n"))
+        try:
+            value = json.loads(body)
+            name, arguments = value["name"], value["parameters" if tag.kind == "plugin" else "arguments"]
+        except (ValueError, KeyError, TypeError):
+            return TextDelta(tag.open + body + tag.close)  # not a call: the reader sees what the model wrote
+        return ToolCall(call_id, str(name), arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
+
+
+class StopStrings:
+    """Passes text through up to the first stop string, which never leaks, however it is split over pieces."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._buffer = ""
+        self.hit = False
+
+    def push(self, text: str) -> str:
+        if self.hit:
+            return ""
+        self._buffer += text
+        at, found = _first(self._buffer, self._stops)
+        if found:
+            self.hit = True
+            out, self._buffer = self._buffer[:at], ""
+            return out
+        keep = len(self._buffer) - held_back(self._buffer, self._stops)
+        out, self._buffer = self._buffer[:keep], self._buffer[keep:]
+        return out
+
+    def finish(self) -> str:
+        """What was held back and turned out to be plain text."""
+        out, self._buffer = self._buffer, ""
+        return out
+
+
+def held_back(text: str, tags: Sequence[str]) -> int:
+    """How many characters at the end of `text` could be the beginning of one of `tags`."""
+    longest = max((len(tag) for tag in tags), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(tag.startswith(text[-size:]) for tag in tags):
+            return size
+    return 0
+
+
+def _first(text: str, tags: Sequence[str]) -> tuple[int, str]:
+    """Where the earliest of `tags` begins, and which one it is; the longest where two begin together."""
+    hits = [(text.index(tag), -len(tag), tag) for tag in tags if tag in text]
+    at, _, tag = min(hits, default=(-1, 0, ""))
+    return at, tag
