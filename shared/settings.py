@@ -24,6 +24,13 @@ def _flag(help: str, default: Any = None, *, aliases: Sequence[str] = (), env: S
     return field(default=default, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices})
 
 
+class Secret(str):
+    """Text that must not appear in a log, a traceback or a printed settings value."""
+
+    def __repr__(self) -> str:
+        return "'********'"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     host: str = _flag("address to listen on", "127.0.0.1", aliases=["--server-name", "--listen-host"], env=["GRADIO_SERVER_NAME"])  # fmt: skip

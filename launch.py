@@ -1,0 +1,108 @@
+"""Puyu Studio: flags -> Settings -> Registry -> the page or a subcommand. The only file with side effects at start.
+
+`import launch` imports neither Gradio nor torch; the page is up before any model is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from demos import cli
+from models import catalog, local
+from models.download import Store
+from models.registry import Registry
+from shared import settings as settings_module
+from shared.engine import ModelSpec, Source
+from shared.errors import BadRequest, DemoError, UnknownModel
+from shared.settings import Secret, Settings
+
+VERSION = "0.1.0"
+DEMO = ModelSpec("demo", "scripted", (), capabilities=frozenset({"text", "prefill", "choice"}), context=4096)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code. A `DemoError` becomes one line on stderr and exit code 2 or 1."""
+    parser = _parser()
+    flags = vars(parser.parse_args(arguments))
+    try:
+        settings = settings_module.read(flags, os.environ)
+        _prepare(settings)
+        return _run(settings, flags)
+    except DemoError as error:
+        sys.stderr.write(f"{error.one_line()}\n")
+        return 2 if isinstance(error, UnknownModel | BadRequest) else 1
+
+
+def build_registry(settings: Settings) -> Registry:
+    """The models these settings offer, none loaded yet. Raises `BadRequest` for a broken catalog."""
+    specs = catalog.read(catalog.BUILT_IN)
+    if settings.models:
+        specs = catalog.merged(specs, catalog.read(Path(settings.models).expanduser()))
+    if settings.demo:
+        specs = (DEMO, *specs)
+    if settings.api_base:
+        specs = (_endpoint(settings), *specs)
+    if settings.model and settings.model not in {spec.id for spec in specs} and Path(settings.model).expanduser().exists():
+        specs = (local.spec_of_path(Path(settings.model).expanduser()), *specs)
+    store = Store(settings.models_path, source=settings.source, offline=settings.offline)
+    return Registry(specs, files=store, keep=settings.keep)
+
+
+def start_model(settings: Settings, registry: Registry) -> str:
+    """The id of the model a conversation starts with: the one asked for, else the endpoint, the script, the default."""
+    path = Path(settings.model).expanduser() if settings.model else None
+    if path is not None and settings.model not in {spec.id for spec in registry.specs()} and path.exists():
+        return registry.spec(local.spec_of_path(path).id).id
+    return registry.spec(settings.model or registry.specs("text")[0].id).id
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    settings_module.add_flags(common)
+    parser = argparse.ArgumentParser(
+        prog="launch.py", parents=[common], description="Puyu Studio (浦语工坊): chat with local models or any endpoint, on one page."
+    )
+    parser.add_argument("--version", action="version", version=f"Puyu Studio {VERSION}")
+    cli.add_commands(parser.add_subparsers(dest="command", metavar="{chat,models,download,doctor}"))
+    return parser
+
+
+def _prepare(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("no_proxy", "NO_PROXY"):  # a proxy in the environment must not swallow our own loopback traffic
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1", "::1"]))
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if settings.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _run(settings: Settings, flags: dict[str, object]) -> int:
+    if flags.get("command") == "doctor":
+        return cli.doctor(settings, flags)  # must work where a catalog or a model is broken
+    registry = build_registry(settings)
+    try:
+        if flags.get("command"):
+            return cli.run(settings, registry, flags, start_model(settings, registry))
+        from demos import app  # Gradio is imported only for the page
+
+        return app.serve(settings, registry, start_model(settings, registry))
+    finally:
+        registry.close()
+
+
+def _endpoint(settings: Settings) -> ModelSpec:
+    options: dict[str, object] = {"model": settings.api_model, "api_key": Secret(settings.api_key)}
+    return ModelSpec(
+        settings.api_model or "endpoint", "openai_remote", (Source("endpoint", settings.api_base),),
+        capabilities=frozenset({"text", "choice", "tools", "image"}), options=options,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
