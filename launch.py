@@ -20,8 +20,8 @@ from shared import settings as settings_module
 from shared.engine import ModelSpec, Source
 from shared.errors import BadRequest, DemoError, UnknownModel
 from shared.settings import Secret, Settings
+from shared.version import VERSION
 
-VERSION = "0.1.0"
 DEMO = ModelSpec("demo", "scripted", (), capabilities=frozenset({"text", "prefill", "choice"}), context=4096)
 
 

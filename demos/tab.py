@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from models.registry import Registry
 from shared.settings import Settings
@@ -11,10 +12,17 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The process: what lives as long as the program."""
+    """The process: what lives as long as the program, and the two places of the page that tabs share.
+
+    `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
+    `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
+    (`demos/cards.py` has its values). Both are set while the page is built, and Any because this module knows no Gradio."""
 
     registry: Registry
     settings: Settings
+    start_model: str = ""
+    sidebar: Any = None
+    pill: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+// Runs first in <head>, before Gradio: language, appearance, deep links, staying at the end of a streaming answer.
+// `window.pz` holds {lang, html, cookie, tabs, texts} from demos/head.py. No text of a model or a visitor is ever put in as HTML.
+(() => {
+  const pz = window.pz, root = document.documentElement;
+  const store = {
+    get: (key) => { try { return localStorage.getItem(key) } catch { return null } },  // a browser may forbid storage
+    set: (key, value) => { try { localStorage.setItem(key, value) } catch { /* the choice then lasts until the reload */ } },
+  };
+  const when = (ready) => document.body ? ready() : addEventListener("DOMContentLoaded", ready);
+
+  // Language: one choice, made by the server, for Gradio's bundle and <html lang> too.
+  root.lang = pz.html;
+  Object.defineProperty(navigator, "language", { get: () => pz.html, configurable: true });
+  Object.defineProperty(navigator, "languages", { get: () => [pz.html], configurable: true });
+  pz.t = (key) => pz.texts[key] ?? key;
+  pz.fill = (element) => element.querySelectorAll("[data-t]").forEach((e) => { e.textContent = pz.t(e.dataset.t) });
+  pz.setLanguage = (lang) => {
+    document.cookie = `${pz.cookie}=${lang};path=/;max-age=31536000;SameSite=Lax`;
+    const url = new URL(location.href);
+    url.searchParams.delete("lang");
+    if (!document.cookie.includes(`${pz.cookie}=${lang}`)) url.searchParams.set("lang", lang);  // cookies are blocked, as in some frames
+    url.href === location.href ? location.reload() : location.assign(url);
+    if (url.hash && url.search === location.search) location.reload();
+  };
+
+  // Appearance: ?__theme=, the stored choice, then the system. Gradio's own .dark class follows.
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const wanted = new URLSearchParams(location.search).get("__theme");
+  pz.theme = ["light", "dark"].includes(wanted) ? wanted : store.get("puyu_theme") ?? "system";
+  const paint = () => {
+    const dark = pz.theme === "dark" || (pz.theme === "system" && system.matches);
+    root.dataset.theme = dark ? "dark" : "light";
+    document.body?.classList.toggle("dark", dark);
+  };
+  pz.setTheme = (theme) => { pz.theme = theme; store.set("puyu_theme", theme); paint() };
+  system.addEventListener("change", paint);
+  paint();
+
+  // Deep links: #chat, also with back and forward.
+  const buttons = () => [...document.querySelectorAll("#tabs .tab-container:not(.visually-hidden) button[role=tab]")];
+  const fromHash = () => Math.max(0, pz.tabs.indexOf(location.hash.slice(1)));
+  const show = () => {
+    const button = buttons()[fromHash()];
+    root.dataset.tab = pz.tabs[fromHash()];
+    if (button && button.getAttribute("aria-selected") !== "true") button.click();
+  };
+  root.dataset.tab = pz.tabs[fromHash()];
+  addEventListener("popstate", show);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#tabs button[role=tab]");
+    const id = button && pz.tabs[buttons().indexOf(button)];
+    if (!id) return;
+    root.dataset.tab = id;
+    if (id !== pz.tabs[fromHash()]) history.pushState(null, "", "#" + id);
+  }, true);
+
+  // Settings: the icon in the bar opens the sidebar, Escape closes it and gives the focus back.
+  const sidebar = () => document.querySelector("#settings");
+  pz.settings = () => sidebar()?.querySelector(".toggle-button")?.click();
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && sidebar()?.classList.contains("open")) {
+      pz.settings();
+      document.querySelector(".pz-gear")?.focus();
+    }
+    // While an answer streams there is no Send: Enter must not send either.
+    const composer = event.target.closest?.(".pz-composer");
+    if (event.key === "Enter" && !event.shiftKey && composer && !composer.querySelector(".submit-button")) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  }, true);
+  document.addEventListener("keypress", (event) => {
+    const composer = event.target.closest?.(".pz-composer");
+    if (event.key === "Enter" && !event.shiftKey && composer && !composer.querySelector(".submit-button")) event.stopImmediatePropagation();
+  }, true);
+
+  // Stay at the end of a growing answer, until the reader scrolls up; follow again when back at the end.
+  const seen = new WeakSet();
+  const pin = (log) => {
+    if (seen.has(log)) return;
+    seen.add(log);
+    let pinned = true, last = 0;
+    log.addEventListener("scroll", () => {
+      if (log.scrollTop < last - 2) pinned = false;
+      else if (log.scrollHeight - log.scrollTop - log.clientHeight < 24) pinned = true;
+      last = log.scrollTop;
+    }, { passive: true });
+    log.addEventListener("wheel", (event) => { if (event.deltaY < 0) pinned = false }, { passive: true });
+    new MutationObserver(() => { if (pinned) log.scrollTop = log.scrollHeight }).observe(log, { childList: true, subtree: true, characterData: true });
+  };
+  let linked = false;
+  const scan = () => {
+    document.querySelectorAll(".pinchat .bubble-wrap").forEach(pin);
+    if (!linked && buttons().length) { linked = true; setTimeout(show) }
+  };
+  when(() => {
+    paint();
+    new MutationObserver(paint).observe(document.body, { attributeFilter: ["class"] });
+    new MutationObserver(scan).observe(document.body, { childList: true, subtree: true });
+    scan();
+  });
+})();
