@@ -70,7 +70,7 @@ def _gguf(path: Path) -> ModelSpec:
     return ModelSpec(
         id=_id(path.stem), backend="llama_cpp", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
         capabilities=LOCAL_CAPABILITIES, context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
-        default_system=default_system_of(header.template, dialect), size_bytes=path.stat().st_size,
+        default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=path.stat().st_size,
         licence=str(header.metadata.get("general.license", "")),
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ class Registry:
         """The engine of this model, fetched and loaded first where needed.
 
         Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage."""
-        cancel = cancel or Cancel()
+        cancel = cancel if cancel is not None else Cancel()
         engine = self._acquire(self.spec(model_id), cancel, on_progress or (lambda progress: None))
         try:
             yield engine

@@ -134,7 +134,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One model of the catalog. `context` is in tokens (0: the server decides), `size_bytes` what it takes on disk,
-    `languages` what it writes well (empty: not known), `options` is the backend's own: it refuses keys it does not know."""
+    `languages` what it writes well (empty: not known), `parallel` how many turns it answers at once (0: no limit of ours),
+    `options` is the backend's own: it refuses keys it does not know."""
 
     id: str
     backend: str
@@ -146,6 +147,7 @@ class ModelSpec:
     size_bytes: int = 0
     licence: str = ""
     languages: tuple[str, ...] = ()
+    parallel: int = 0
     options: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -38,7 +38,7 @@ class Scripted:
     def stream(
         self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
     ) -> Iterator[Event]:  # fmt: skip
-        cancel, began = cancel or Cancel(), time.monotonic()
+        cancel, began = cancel if cancel is not None else Cancel(), time.monotonic()
         prompt_tokens = self.count(messages, tools=tools)
         for done in range(0, prompt_tokens + PREFILL_BATCH, PREFILL_BATCH):
             if cancel:

@@ -1,0 +1,311 @@
+"""GGUF models through llama.cpp, each in a child process of its own (`llama_child.py`), spoken to over its loopback port.
+
+A child, because the library holds the interpreter lock for the whole load and can hang on destruction; so `close` is
+`terminate`, memory returns by construction, and a crash is a `ModelUnavailable` with the end of its log. We render the
+prompt ourselves and send token ids. Options of a spec: `threads`, `gpu_layers`, `batch`.
+
+Knows nothing of downloads, pages, or which model is worth loading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from models import gguf, local
+from models.connection import Line
+from shared import chatml
+from shared.chatml import Control, Dialect, ImageSlot, Plain
+from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
+from shared.errors import BadRequest, ModelUnavailable
+from shared.events import Done, DoneReason, Event, PromptProgress, Usage
+from shared.messages import Message
+from shared.tag_router import StopStrings, TagRouter, tags_for
+
+BATCH = 128  # tokens per prefill step: a cancel waits for at most one
+START_SECONDS = 600  # a 20B model on a slow disk
+SILENCE_SECONDS = 600  # one prefill batch of a large model on a small machine stays far below
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+
+class LlamaCpp:
+    """An `Engine` over a running child."""
+
+    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child) -> None:
+        self._spec = spec
+        self._dialect = dialect
+        self._child = child
+        self._tokens = lru_cache(maxsize=4096)(self._tokenize)  # a conversation's old turns are not tokenized again
+
+    def stream(
+        self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
+    ) -> Iterator[Event]:  # fmt: skip
+        cancel = cancel if cancel is not None else Cancel()
+        began = time.monotonic()
+        prompt = self._ids(messages, tools)
+        if len(prompt) >= self._spec.context:
+            raise BadRequest(
+                f"The conversation takes {len(prompt):,} tokens, and {self._spec.id} reads at most {self._spec.context:,}.",
+                "Shorten the message, or start a new conversation.",
+            )
+        yield PromptProgress(0, len(prompt))
+        answer = _Answer(TagRouter(tags_for(self._dialect, tools=bool(tools))), StopStrings(sampling.stop), len(prompt), began)
+        with contextlib.closing(self._chunks(_request(prompt, sampling), cancel)) as chunks:
+            for chunk in chunks:
+                yield from answer.read(chunk)
+                if answer.stopped:
+                    break
+        yield from answer.end(cancelled=bool(cancel))
+
+    def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
+        return len(self._ids(messages, tools))
+
+    def close(self) -> None:
+        self._child.stop()
+
+    def _ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:
+        ids: list[int] = []
+        for piece in chatml.render(chatml.with_default_system(messages, self._spec.default_system), self._dialect, tools):
+            match piece:
+                case Control(token):
+                    ids += self._tokens(token, True)
+                case Plain(text):
+                    ids += self._tokens(text, False)
+                case ImageSlot():
+                    raise BadRequest(f"{self._spec.id} reads text only.", "Choose a model that sees pictures.")
+        return ids
+
+    def _tokenize(self, text: str, special: bool) -> tuple[int, ...]:
+        body = {"content": text, "parse_special": special, "add_special": False}
+        try:
+            response = self._child.client().post("/tokenize", json=body)
+            response.raise_for_status()
+            return tuple(response.json()["tokens"])
+        except httpx.HTTPError as error:
+            raise self._child.failure() from error
+
+    def _chunks(self, request: dict[str, Any], cancel: Cancel) -> Iterator[dict[str, Any]]:
+        """The server's chunks, until it or `cancel` ends them."""
+        line = Line()
+        unsubscribe = cancel.subscribe(line.hang_up)
+        client = self._child.client(line)
+        try:
+            with client.stream("POST", "/completion", json=request) as response:
+                if response.status_code != 200:
+                    raise _refusal(self._spec, response)
+                for text in response.iter_lines():
+                    if text.startswith("data: "):
+                        yield json.loads(text[6:])
+        except httpx.HTTPError as error:
+            if not cancel:
+                raise self._child.failure() from error
+        finally:
+            unsubscribe()
+            line.hang_up()  # whoever stops reading early ends the generation too
+            client.close()
+
+
+class _Answer:
+    """Turns the server's chunks into events and remembers what `Usage` needs."""
+
+    def __init__(self, router: TagRouter, stops: StopStrings, prompt_tokens: int, began: float) -> None:
+        self._router, self._stops = router, stops
+        self._prompt_tokens, self._began = prompt_tokens, began
+        self._first = 0.0
+        self._output = self._cached = 0
+        self._reason: DoneReason | None = None
+        self.stopped = False
+
+    def read(self, chunk: dict[str, Any]) -> Iterator[Event]:
+        if "error" in chunk:
+            raise ModelUnavailable(f"The model stopped: {chunk['error'].get('message', chunk['error'])}.", "Ask again.")
+        if progress := chunk.get("prompt_progress"):
+            self._cached = progress["cache"]
+            yield PromptProgress(progress["cache"] + max(0, progress["processed"] - progress["cache"]), progress["total"])
+            return
+        self._output = chunk.get("tokens_predicted", self._output)
+        if self._output and not self._first:
+            self._first = time.monotonic() - self._began
+        if chunk["stop"]:
+            self._reason = "length" if chunk.get("stop_type") == "limit" else "stop"
+            self._cached = chunk.get("tokens_cached_prompt", chunk.get("timings", {}).get("cache_n", self._cached))
+        yield from self._router.push(self._stops.push(chunk["content"]))
+        self.stopped = self._stops.hit or self._reason is not None
+
+    def end(self, *, cancelled: bool) -> Iterator[Event]:
+        yield from self._router.push(self._stops.finish())
+        yield from self._router.finish()
+        reason = "stop" if self._stops.hit else self._reason or ("cancelled" if cancelled else None)
+        if reason is None:
+            raise ModelUnavailable("The model's answer broke off.", "Ask again; the text so far is kept.")
+        yield Done(reason, Usage(self._prompt_tokens, self._cached, self._output, self._first, time.monotonic() - self._began))
+
+
+class _Child:
+    """The process, its address and its log. `stop` may be called at any time, from any thread."""
+
+    def __init__(self, spec: ModelSpec, path: Path) -> None:
+        self._name = spec.id
+        self._key = secrets.token_urlsafe(24)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the child
+        self._lock = threading.Lock()
+        self._stopped = False
+        self.address = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(Path(__file__).with_name("llama_child.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=_environment(), start_new_session=True,
+        )  # fmt: skip
+        config = {"model": str(path), "key": self._key, "slots": slots(spec), "context": spec.context, **_settings(spec)}
+        with contextlib.suppress(BrokenPipeError):  # it died at once: `wait_ready` says why
+            self._input.write(json.dumps(config).encode() + b"\n")
+            self._input.flush()
+
+    def wait_ready(self, cancel: Cancel) -> None:
+        """Until the model is loaded. Raises `Cancelled`, or `ModelUnavailable` with the end of the log."""
+        timer = threading.Timer(START_SECONDS, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        unsubscribe = cancel.subscribe(self.stop)
+        try:
+            line = self._output.readline()
+        finally:
+            unsubscribe()
+            timer.cancel()
+        if cancel:
+            raise Cancelled
+        if not line:
+            self._process.wait()
+            raise self.failure(loading=True)
+        self.address = json.loads(line)["address"]
+
+    def client(self, line: Line | None = None) -> httpx.Client:
+        """A client for one request: the server drops idle connections without a word, so none is used twice."""
+        return httpx.Client(
+            base_url=self.address, headers={"Authorization": f"Bearer {self._key}", "Connection": "close"}, trust_env=False,
+            timeout=httpx.Timeout(SILENCE_SECONDS, connect=10), event_hooks=line.hooks if line else {},
+        )  # fmt: skip
+
+    def failure(self, *, loading: bool = False) -> ModelUnavailable:
+        """Why the child does not answer, in words."""
+        if self._stopped:
+            return ModelUnavailable(f"{self._name} was unloaded during the answer.", "Ask again.")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)  # its connection is gone; let the process finish dying
+        code = self._process.returncode
+        what = "could not be loaded" if loading else "stopped working" if code is not None else "does not answer"
+        why = f" (its process ended with {code})" if code is not None else ""
+        if loading and "xllamacpp" in self.log_tail(3) and "ModuleNotFoundError" in self.log_tail(3):
+            return ModelUnavailable("GGUF models need the package xllamacpp, which is not installed.", "Install it with: pip install xllamacpp")
+        remedy = "The file may be damaged, or memory short: see the log." if loading else "Ask again: it is started anew."
+        return ModelUnavailable(f"{self._name} {what}{why}.", remedy, log=self.log_tail(40))
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            if self._process.poll() is None:
+                self._process.terminate()
+        try:
+            self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._input, self._output):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def log_tail(self, lines: int) -> str:
+        size = os.fstat(self._log.fileno()).st_size
+        raw = os.pread(self._log.fileno(), 16384, max(0, size - 16384))
+        return "\n".join(raw.decode("utf-8", "replace").splitlines()[-lines:])
+
+    @property
+    def _input(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def _output(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+
+def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> LlamaCpp:
+    """Start a child for the GGUF file at `path` (or the one in that folder) and wait until it is ready.
+
+    Raises `ModelUnavailable` for a file that is no whole GGUF, before anything is started, and when the child fails."""
+    no_unknown_options(spec, {"threads", "gpu_layers", "batch"})
+    if path is None:
+        raise ModelUnavailable(f"{spec.id} has no file.", "Check its sources in the catalog.")
+    if not path.is_file():
+        raise ModelUnavailable(f"There is no model at {path}.", "Download it again, or check the path.")
+    header = gguf.read_header(path, look_for=(chatml.ACTION_START,))
+    dialect = local.dialect_of_header(header) if header.template else chatml.DIALECTS[spec.dialect]
+    child = _Child(spec, path)
+    try:
+        child.wait_ready(cancel)
+    except BaseException:
+        child.stop()
+        raise
+    return LlamaCpp(spec, dialect, child)
+
+
+def slots(spec: ModelSpec) -> int:
+    """How many conversations the child keeps and answers at once, each with the whole context."""
+    return spec.parallel or 2
+
+
+def cpu_budget() -> int:
+    """Processors this process may use, container limits included: more threads than that stall each other."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, max(1, round(int(quota) / int(period))))  # "max" is no number: no limit
+    return count
+
+
+def _settings(spec: ModelSpec) -> dict[str, int]:
+    defaults = {"threads": cpu_budget(), "gpu_layers": -1, "batch": BATCH}
+    return {name: int(str(spec.options.get(name, default))) for name, default in defaults.items()}
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without secrets: the child needs none."""
+    return {k: v for k, v in os.environ.items() if not any(word in k.upper() for word in _SECRET_WORDS)}
+
+
+def _request(prompt: list[int], sampling: Sampling) -> dict[str, Any]:
+    request = {
+        "prompt": prompt, "stream": True, "cache_prompt": True, "return_progress": True, "n_predict": sampling.max_tokens,
+        "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": 0.0,
+        "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": 2**31 - 1, "preserved_tokens": list(chatml.PRESERVED),
+        "seed": secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
+    }  # fmt: skip
+    if sampling.one_of:
+        request["grammar"] = "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in sampling.one_of)
+    return request
+
+
+def _refusal(spec: ModelSpec, response: httpx.Response) -> BadRequest:
+    response.read()
+    try:
+        reason = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = response.text[:200]
+    return BadRequest(f"{spec.id} refused the request: {reason}.", "Change the settings or the message.")
