@@ -1,0 +1,84 @@
+"""The KV caches of the last conversations of one model: what a next prompt begins with need not be computed again.
+
+Used by the model's owner thread only. Knows nothing of streams; whoever takes a cache owns it until he keeps it again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import DynamicCache, PreTrainedConfig
+
+CONVERSATIONS = 2
+BYTES = 2 * 1024**3
+
+
+@dataclass(slots=True)
+class Prefix:
+    """A cache and the ids that are in it, in order."""
+
+    ids: list[int]
+    cache: DynamicCache
+    sound: bool = True  # False while a forward pass changes it: a pass that failed leaves some layers longer than others
+
+    @property
+    def size_bytes(self) -> int:
+        tensors = [tensor for layer in self.cache.layers for tensor in vars(layer).values() if hasattr(tensor, "nbytes")]
+        return sum(tensor.nbytes for tensor in tensors)
+
+
+class PrefixCaches:
+    """The least recently kept goes first, once there are more than `conversations`, or more bytes than `limit_bytes`."""
+
+    def __init__(self, config: PreTrainedConfig, *, conversations: int = CONVERSATIONS, limit_bytes: int = BYTES) -> None:
+        self._config = config
+        self._conversations = conversations
+        self._limit = limit_bytes
+        self._kept: list[Prefix] = []
+
+    def take(self, prompt: Sequence[int]) -> Prefix:
+        """The longest beginning of `prompt` that is cached, without its last token, which must be computed for its scores.
+
+        A cache of which most is something else belongs to another conversation: it is copied, not taken away."""
+        fits = [(_usable(prefix, prompt), prefix) for prefix in self._kept]
+        length, best = max(fits, key=lambda fit: fit[0], default=(0, None))
+        if best is None or not length:
+            return Prefix([], DynamicCache(config=self._config))
+        if 2 * length < len(best.ids):
+            best = Prefix(best.ids, _copied(best.cache))
+        else:
+            self._kept.remove(best)
+        if length < len(best.ids):
+            best.cache.crop(length - len(best.ids))  # negative: that many tokens go
+            best.ids = best.ids[:length]
+        return best
+
+    def keep(self, prefix: Prefix) -> None:
+        if not prefix.ids or not prefix.sound:
+            return
+        self._kept.append(prefix)
+        while len(self._kept) > self._conversations or sum(kept.size_bytes for kept in self._kept) > self._limit:
+            del self._kept[0]
+
+
+def _usable(prefix: Prefix, prompt: Sequence[int]) -> int:
+    length = common_prefix(prefix.ids, prompt[:-1])
+    layers = prefix.cache.layers
+    croppable = prefix.cache.is_croppable and not any(getattr(layer, "is_sliding", False) for layer in layers)
+    return length if croppable or length == len(prefix.ids) else 0
+
+
+def _copied(cache: DynamicCache) -> DynamicCache:
+    """The same tensors in new layers: a plain layer grows and shrinks by replacing its tensors, never in place."""
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    return other
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    for index, (left, right) in enumerate(zip(a, b, strict=False)):
+        if left != right:
+            return index
+    return min(len(a), len(b))

@@ -1,0 +1,106 @@
+"""A fast tokenizer as a chat needs it: prompts of control tokens and plain text to ids, and ids back to text as they come.
+
+Text is encoded with no token special: whatever a user types stays text (an added token of nothing but blanks is text too,
+as in training). Knows nothing of models or torch; what the control tokens mean belongs to `shared.chatml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import Metaspace
+
+from shared.chatml import PRESERVED, Control, ImageSlot, Piece, Plain
+from shared.errors import BadRequest
+
+_CONTEXT_TOKENS = 6  # what a decoder must see of the prompt to know whether a first blank belongs to the text
+_INCOMPLETE = "\ufffd"
+
+
+class ChatTokenizer:
+    """Takes `backend` over and changes how it treats special tokens: nobody else may use it afterwards."""
+
+    def __init__(self, backend: Tokenizer) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        added = backend.get_added_tokens_decoder()
+        backend.add_special_tokens([token for token in added.values() if token.content.strip()])
+        backend.encode_special_tokens = True  # "special tokens are encoded like any text"
+        if isinstance(backend.pre_tokenizer, Metaspace) and backend.pre_tokenizer.prepend_scheme == "first":
+            backend.pre_tokenizer.prepend_scheme = "never"  # a prompt begins with a control token: no text is the first
+        self._backend = backend
+        self._added = {token.content: token_id for token_id, token in added.items() if token.content.strip()}
+        visible = {token.content for token in added.values() if not token.special} | set(PRESERVED)
+        self.hidden = frozenset(token_id for text, token_id in self._added.items() if text not in visible)
+
+    @property
+    def size(self) -> int:
+        """One more than the highest id it can produce."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def control(self, token: str) -> int | None:
+        """The id of one control token; None when this vocabulary has no such token."""
+        token_id: int | None = self._backend.token_to_id(token)
+        return token_id
+
+    def controls(self, tokens: Iterable[str]) -> set[int]:
+        """The ids of those of `tokens` that are one token here."""
+        return {token_id for token in tokens if (token_id := self.control(token)) is not None}
+
+    def plain(self, text: str) -> list[int]:
+        """Ids of text in which nothing is special."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """Ids of a rendered prompt. Raises `BadRequest` for a picture."""
+        ids: list[int] = []
+        for piece in pieces:
+            match piece:
+                case Control(token):
+                    token_id = self.control(token)
+                    ids += self.plain(token) if token_id is None else [token_id]
+                case Plain(text):
+                    ids += self.plain(text)
+                case ImageSlot():
+                    raise BadRequest("This model reads text only.", "Remove the picture, or choose a model that sees pictures.")
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._backend.decode(list(ids), skip_special_tokens=False)
+        return text
+
+
+class Detokenizer:
+    """Ids in, text out, no character before it is whole. `prompt` is what the ids continue.
+
+    A token is decoded together with those before it, as some decoders join neighbours; what was read already is cut off.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, prompt: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._ids = list(prompt[-_CONTEXT_TOKENS:])
+        while _INCOMPLETE in tokenizer.decode(self._ids):  # it begins inside a character
+            del self._ids[0]
+        self._shown = len(self._ids)  # ids before this one have been given out, and are only context
+
+    def push(self, token_id: int) -> str:
+        """The text that is complete with this token; hidden special tokens have none."""
+        if token_id in self._tokenizer.hidden:
+            return ""
+        self._ids.append(token_id)
+        text = self._pending()
+        if not text or text.endswith(_INCOMPLETE):
+            return ""
+        self._ids, self._shown = self._ids[self._shown :], len(self._ids) - self._shown
+        return text
+
+    def finish(self) -> str:
+        """What never became a whole character, as the decoder shows it."""
+        text = self._pending()
+        self._ids, self._shown = [], 0
+        return text
+
+    def _pending(self) -> str:
+        return self._tokenizer.decode(self._ids)[len(self._tokenizer.decode(self._ids[: self._shown])) :]
