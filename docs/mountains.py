@@ -58,7 +58,8 @@ def paint() -> Image.Image:
         hides = np.clip(below / 30, 0, 1) * 0.55  # a nearer range and its mist cover what lies behind
         alpha = alpha * (1 - hides) + wash * (1 - alpha * (1 - hides))
     edges = np.clip(np.minimum(np.linspace(0, 1, WIDTH), np.linspace(1, 0, WIDTH)) / 0.10, 0, 1)
-    ground = np.clip((HEIGHT - y) / 90, 0, 1) ** 1.3
+    ground = np.clip((HEIGHT - y) / 150, 0, 1)
+    ground = ground * ground * (3 - 2 * ground)
     alpha = alpha * (edges * edges * (3 - 2 * edges))[None, :] * ground
     mask = Image.fromarray((alpha.clip(0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
     picture = Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))
