@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demos import cli
-from models import catalog, local
-from models.download import Store
+from demos.terminal import printable
+from models import catalog
 from models.registry import Registry
 from shared import settings as settings_module
 from shared.engine import ModelSpec, Source
@@ -23,6 +23,8 @@ from shared.settings import Secret, Settings
 from shared.version import VERSION
 
 DEMO = ModelSpec("demo", "scripted", (), capabilities=frozenset({"text", "prefill", "choice"}), context=4096)
+
+OURS = ("demos", "models", "shared")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,13 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings_module.read(flags, os.environ)
         _prepare(settings)
         return _run(settings, flags)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        remedy = "Run: pip install -r requirements-core.txt (python launch.py doctor says more)"
+        sys.stderr.write(f"The package {error.name} is not installed. {remedy}\n")
+        return 1
     except DemoError as error:
-        sys.stderr.write(f"{error.one_line()}\n")
+        sys.stderr.write(f"{printable(error.one_line())}\n")
         return 2 if isinstance(error, UnknownModel | BadRequest) else 1
 
 
 def build_registry(settings: Settings) -> Registry:
     """The models these settings offer, none loaded yet. Raises `BadRequest` for a broken catalog."""
+    from models import local  # these two need packages; `doctor` must run where there are none
+    from models.download import Store
+
     specs = catalog.read(catalog.BUILT_IN)
     if settings.models:
         specs = catalog.merged(specs, catalog.read(Path(settings.models).expanduser()))
@@ -55,6 +66,8 @@ def build_registry(settings: Settings) -> Registry:
 
 def start_model(settings: Settings, registry: Registry) -> str:
     """The id of the model a conversation starts with: the one asked for, else the endpoint, the script, the default."""
+    from models import local
+
     path = Path(settings.model).expanduser() if settings.model else None
     if path is not None and settings.model not in {spec.id for spec in registry.specs()} and path.exists():
         return registry.spec(local.spec_of_path(path).id).id
@@ -65,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     settings_module.add_flags(common)
     parser = argparse.ArgumentParser(
-        prog="launch.py", parents=[common], description="Puyu Studio (浦语工坊): chat with local models or any endpoint, on one page."
-    )
+        prog="launch.py", parents=[common], allow_abbrev=False,
+        description="Puyu Studio (浦语工坊): chat with local models or any endpoint, on one page.",
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"Puyu Studio {VERSION}")
     cli.add_commands(parser.add_subparsers(dest="command", metavar="{chat,models,download,doctor}"))
     return parser

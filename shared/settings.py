@@ -83,20 +83,22 @@ class Settings:
         return "\n".join(lines)
 
 
-def add_flags(parser: argparse.ArgumentParser, only: Sequence[str] = ()) -> None:
-    """Give `parser` a flag for each setting (or for `only` these); a flag that was not typed stays None."""
+def add_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, only: Sequence[str] = ()) -> None:
+    """Give `parser` a flag for each setting (or for `only` these).
+
+    A flag that was not typed leaves nothing behind: a subcommand's parser must not undo what stood before the subcommand."""
     for item in _flags():
         if only and item.name not in only:
             continue
         names = ["--" + item.name.replace("_", "-"), *item.metadata["aliases"]]
         if isinstance(item.default, bool):
-            parser.add_argument(*names, dest=item.name, action="store_true", default=None, help=item.metadata["help"])
+            parser.add_argument(*names, dest=item.name, action="store_true", default=argparse.SUPPRESS, help=item.metadata["help"])
         else:
             parser.add_argument(
-                *names, dest=item.name, type=type(item.default), default=None, help=item.metadata["help"],
+                *names, dest=item.name, type=type(item.default), default=argparse.SUPPRESS, help=item.metadata["help"],
                 choices=item.metadata["choices"] or None, metavar=None if item.metadata["choices"] else item.name.upper(),
             )  # fmt: skip
-    parser.add_argument("--config", default=None, help="a TOML file with settings (default: config.toml in the data folder)")
+    parser.add_argument("--config", default=argparse.SUPPRESS, help="a TOML file with settings (default: config.toml in the data folder)")
 
 
 def read(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
