@@ -25,14 +25,13 @@ class ChatTokenizer:
         backend.no_truncation()
         backend.no_padding()
         added = backend.get_added_tokens_decoder()
+        visible = {token.content for token in added.values() if not token.special} | set(PRESERVED)
         backend.add_special_tokens([token for token in added.values() if token.content.strip()])
         backend.encode_special_tokens = True  # "special tokens are encoded like any text"
         if isinstance(backend.pre_tokenizer, Metaspace) and backend.pre_tokenizer.prepend_scheme == "first":
             backend.pre_tokenizer.prepend_scheme = "never"  # a prompt begins with a control token: no text is the first
         self._backend = backend
-        self._added = {token.content: token_id for token_id, token in added.items() if token.content.strip()}
-        visible = {token.content for token in added.values() if not token.special} | set(PRESERVED)
-        self.hidden = frozenset(token_id for text, token_id in self._added.items() if text not in visible)
+        self.hidden = frozenset(token_id for token_id, token in added.items() if token.content not in visible)
 
     @property
     def size(self) -> int:

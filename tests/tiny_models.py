@@ -6,6 +6,8 @@ it is asked: for everything that looks at the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -51,11 +53,15 @@ def tiny_llama_folder(path: Path, *, seed: int = 0, positions: int = 2048, dtype
     return _saved(model, tokenizer, path)
 
 
-def script_folder(path: Path, text: str, *, after: str = "\n") -> Path:
+def script_folder(path: Path, text: str | Sequence[str], *, after: str = "\n") -> Path:
     """A model that writes `text` and ends, when its prompt ends in `after`; special tokens in `text` are read as such.
+    Of a sequence, each piece is one token.
 
     The next token follows from the last one alone, so every token of `after` + `text` must be there once only."""
     tokenizer = tiny_tokenizer()
+    if not isinstance(text, str):
+        tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in text])
+        text = "".join(text)
     ids = [*tokenizer.encode(after)[-1:], *tokenizer.encode(text), tokenizer.eos_token_id]
     if len(set(ids)) != len(ids):
         raise ValueError(f"a token of {text!r} comes twice: {tokenizer.convert_ids_to_tokens(ids)}")
@@ -66,7 +72,7 @@ def script_folder(path: Path, text: str, *, after: str = "\n") -> Path:
             weight.fill_(1.0 if "norm" in name else 0.0)
         model.model.embed_tokens.weight[:, :size] = torch.eye(size)
         scale = 30 / model.config.hidden_size**0.5  # the norm makes the one of an embedding this root
-        for now, then in zip(ids, ids[1:], strict=False):
+        for now, then in pairwise(ids):
             model.lm_head.weight[then, now] = scale
     return _saved(model, tokenizer, path)
 

@@ -26,7 +26,9 @@ logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is on th
 INDEX = "model.safetensors.index.json"
 _AGAIN = "Download the model again."
 # What transformers raises for files it cannot use: each of them by one broken kind of config, tokenizer or weights.
-_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, StrictDataclassError, SafetensorError)
+_BROKEN = (
+    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, ImportError, StrictDataclassError, SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
