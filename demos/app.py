@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -62,7 +63,7 @@ def build(app: App) -> gr.Blocks:
             cards.brand()
             pill = cards.model_pill()
             cards.settings_button()
-        app = replace(app, sidebar=sidebar, pill=pill)
+        app = replace(app, sidebar=sidebar, pill=pill, page=page, browser_secret=browser_secret(app.settings))
         with gr.Tabs(elem_id="tabs"):
             for tab in tabs:
                 with gr.Tab(label(f"tab.{tab.id}"), id=tab.id, elem_id=f"tab-{tab.id}"):
@@ -102,6 +103,18 @@ def launch(page: gr.Blocks, settings: Settings, registry: Registry, *, port: int
         theme=theme(), css_paths=[FOLDER / "page.css", FOLDER / "conversation.css"], i18n=i18n(),
         app_kwargs={"routes": routes, "middleware": [headers, head], "docs_url": None, "redoc_url": None, "openapi_url": None},
     )  # fmt: skip
+
+
+def browser_secret(settings: Settings) -> str:
+    """What encrypts the conversations browsers keep: made once, kept in the data folder, so a restart does not lose them."""
+    path = settings.data_path / "browser-secret"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(24))
+    except FileExistsError:
+        pass  # made at an earlier start
+    return path.read_text("utf-8")
 
 
 def accounts(auth: str) -> list[tuple[str, str]] | None:

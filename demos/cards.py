@@ -123,6 +123,21 @@ def error_card(elem_id: str = "chat-error") -> gr.HTML:
     )  # fmt: skip
 
 
+def plain_line(elem_id: str) -> gr.HTML:
+    """One line of text, whatever is in it; hidden while it is empty. Announced politely when it changes."""
+    return gr.HTML(
+        "",
+        html_template='<div class="pz-line" role="status" hidden></div>',
+        js_on_load="""const show = () => {
+  const line = element.querySelector('.pz-line'), text = props.value || '';
+  line.textContent = text;
+  line.hidden = !text;
+};"""
+        + LIVE,
+        elem_id=elem_id, elem_classes="pz-notice" if "notice" in elem_id else None, apply_default_css=False,
+    )  # fmt: skip
+
+
 def page_controls() -> gr.HTML:
     """Title of the settings, language and appearance: all of it in the browser, no event reaches the server."""
     return gr.HTML(

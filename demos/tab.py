@@ -16,13 +16,15 @@ class App:
 
     `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
     `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
-    (`demos/cards.py` has its values). Both are set while the page is built, and Any because this module knows no Gradio."""
+    (`demos/cards.py` has its values), `page` the Blocks for load events. All three are set while the page is built, and Any because this module knows no Gradio. `browser_secret` encrypts what a browser keeps."""
 
     registry: Registry
     settings: Settings
     start_model: str = ""
     sidebar: Any = None
     pill: Any = None
+    page: Any = None
+    browser_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)

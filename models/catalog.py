@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
-from shared.engine import Capability, ModelSpec, Source, SourceKind
+from shared.engine import Capability, ModelSpec, Sampling, Source, SourceKind
 from shared.errors import BadRequest, UnknownModel
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
@@ -67,6 +67,8 @@ def _spec(table: Any, path: Path) -> ModelSpec:
     if unknown:
         raise BadRequest(f"{where}: unknown capability {', '.join(sorted(unknown))}.", _FIX)
     sources = tuple(_source(source, where) for source in table.pop("source"))
+    if "sampling" in table:
+        table["sampling"] = Sampling(**_checked(table["sampling"], Sampling, {}, f"{where}, sampling"))
     for name, kind in (("capabilities", frozenset), ("languages", tuple)):
         if name in table:
             table[name] = kind(table[name])

@@ -135,7 +135,7 @@ class Source:
 class ModelSpec:
     """One model of the catalog. `context` is in tokens (0: the server decides), `size_bytes` what it takes on disk,
     `languages` what it writes well (empty: not known), `parallel` how many turns it answers at once (0: no limit of ours),
-    `options` is the backend's own: it refuses keys it does not know."""
+    `sampling` what suits it when nobody says otherwise, `options` is the backend's own: it refuses keys it does not know."""
 
     id: str
     backend: str
@@ -148,6 +148,7 @@ class ModelSpec:
     licence: str = ""
     languages: tuple[str, ...] = ()
     parallel: int = 0
+    sampling: Sampling = Sampling()
     options: Mapping[str, object] = field(default_factory=dict)
 
 

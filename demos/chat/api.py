@@ -1,0 +1,44 @@
+"""The public endpoint `/chat`: one question, a growing answer, for `gradio_client` and plain HTTP. Keeps nothing of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gradio as gr
+
+from demos import components, streaming
+from demos.chat import reply, turns
+from demos.chat.reply import Choices
+from demos.tab import App
+from shared.engine import Cancel, Cancelled
+from shared.errors import DemoError
+from shared.events import TextDelta
+from shared.messages import user
+
+SECONDS = 0.05  # between two states of the answer
+
+
+def add(app: App) -> None:
+    """Declare the endpoint on the page being built."""
+
+    def chat(
+        message: str, model: str = "", system: str = "", max_tokens: int = 512, temperature: float = -1.0, seed: int = -1
+    ) -> Iterator[str]:
+        """Answer `message`; yields the text so far. Empty or negative arguments: the page's model, its own settings, a new seed."""
+        cancel = Cancel()
+        try:
+            spec = app.registry.spec(model or app.start_model)
+            values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens, "seed": "" if seed < 0 else str(seed)}
+            values["temperature"] = spec.sampling.temperature if temperature < 0 else temperature
+            choices = Choices(spec.id, system, components.capped(components.sampling_of(values), spec))
+            work = reply.answer(app.registry, turns.asked((), user(message)), choices, cancel)
+            text = ""
+            for updates in streaming.batches(work, cancel, SECONDS):
+                text += "".join(update.text for update in updates if isinstance(update, TextDelta))
+                yield text
+        except DemoError as error:
+            raise gr.Error(error.one_line(), print_exception=False) from error
+        except Cancelled:
+            return
+
+    gr.api(chat, api_name="chat")

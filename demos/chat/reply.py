@@ -1,0 +1,74 @@
+"""One turn, from a conversation to its answer: lease, fit, stream. Knows no page: it emits what happens, a caller shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from demos.chat import turns
+from demos.chat.turns import Conversation
+from models.registry import Registry
+from shared.engine import Cancel, Engine, ModelSpec, Progress, Sampling
+from shared.events import Done, Event, ReasoningDelta, TextDelta
+from shared.messages import Message, user
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the visitor has set for the next turn."""
+
+    model: str
+    system: str
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The `turns` oldest turns do not fit any more: left out of this prompt (`now`), or of the next one."""
+
+    turns: int
+    now: bool
+
+
+Update = Progress | Dropped | Event
+Emit = Callable[[Update], None]
+
+
+def answer(registry: Registry, conversation: Conversation, choices: Choices, cancel: Cancel) -> Callable[[Emit], None]:
+    """The work of answering the last turn, to be run in a thread. Raises what the registry and the engine raise."""
+
+    def work(emit: Emit) -> None:
+        spec = registry.spec(choices.model)
+        with registry.lease(choices.model, cancel=cancel, on_progress=emit) as engine:
+            asked = turns.to_messages(conversation, choices.system)
+            messages, dropped = _fitted(engine, spec, asked, choices.sampling)
+            if dropped:
+                emit(Dropped(dropped, now=True))
+            written = ""
+            for event in engine.stream(messages, choices.sampling, cancel=cancel):
+                written += event.text if isinstance(event, TextDelta) else ""
+                emit(event)
+            following = [*turns.to_messages(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system), user("?")]
+            emit(Dropped(_fitted(engine, spec, following, choices.sampling)[1], now=False))
+
+    return work
+
+
+def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -> Conversation:
+    """The conversation with these events in its last turn."""
+    last = conversation[-1]
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    thoughts = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    changed = turns.with_last(conversation, answer=last.answer + text, reasoning=last.reasoning + thoughts, model=spec.id, context=spec.context)
+    for event in events:
+        if isinstance(event, Done):
+            changed = turns.with_last(changed, outcome=event.reason, usage=event.usage)
+    return changed
+
+
+def _fitted(engine: Engine, spec: ModelSpec, messages: list[Message], sampling: Sampling) -> tuple[list[Message], int]:
+    room = turns.room_for_prompt(spec.context, sampling.max_tokens)
+    # A token is at least a byte, so a short conversation needs no counting (which costs an endpoint a request).
+    if not spec.context or sum(len(message.text.encode()) + 64 for message in messages) + len(spec.default_system) <= room:
+        return messages, 0
+    return turns.fit(messages, engine.count, room)

@@ -1,0 +1,314 @@
+"""The chat tab: layout and wiring. What is shown comes from `view`, what happens from `reply` and `turns`."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demos import cards, components, render, streaming
+from demos.chat import api, reply, turns, view
+from demos.chat.personas import personas
+from demos.chat.reply import Choices, Dropped
+from demos.chat.turns import Conversation
+from demos.chat.view import View
+from demos.labels import label
+from demos.strings import Strings, strings_for
+from demos.tab import App, Tab
+from shared.engine import Cancel, Cancelled
+from shared.errors import BadRequest, DemoError
+from shared.messages import user
+
+logger = logging.getLogger(__name__)
+MOST_CHARACTERS = 200_000  # of one message; the engine then says whether its tokens fit
+SAVE_SECONDS = 1.0  # how much of an answer a reload may lose
+LATEX = [{"left": left, "right": right, "display": left in ("$$", "\\[")} for left, right in (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"))]
+Answering = Callable[[Conversation], Conversation]
+
+
+class ChatTab:
+    """One page's chat tab: its components, and the handlers that are wired to them. Holds nothing of any visitor."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.running = streaming.Running()
+        self.conversation = gr.State(())
+        self.saved = gr.BrowserState(None, storage_key="puyu-chat", secret=app.browser_secret)
+        with app.sidebar, gr.Column(elem_classes="pz-for-chat"):
+            self._settings()
+        with gr.Column(elem_id="chat-column"):
+            self._page()
+        self.settings = [self.model, self.persona, self.system, *self.sampling.inputs]
+        self.places = {
+            "log": self.log, "stage": self.stage, "error": self.error, "notice": self.notice, "composer": self.composer, "pill": app.pill,
+            "title": self.title, "empty": self.empty, "conversation": self.conversation, "saved": self.saved, "card": self.card,
+        }  # fmt: skip
+        self._wire()
+        api.add(app)
+
+    def _settings(self) -> None:
+        self.model = components.model_picker()
+        self.persona = gr.Dropdown([], label=label("settings.persona"), interactive=True, filterable=False, elem_id="chat-persona")
+        self.system = gr.Textbox(
+            "", label=label("settings.system"), placeholder=label("settings.system_placeholder"), lines=4, interactive=True, elem_id="chat-system"
+        )
+        self.sampling = components.sampling_panel()
+        self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
+
+    def _page(self) -> None:
+        with gr.Row(elem_id="chat-strip"):
+            self.title = cards.plain_line("chat-title")
+            self.new = gr.Button(label("chat.new"), elem_classes="pz-ghost", size="sm", elem_id="chat-new")
+            self.export = gr.DownloadButton(label("chat.export"), elem_classes="pz-ghost", size="sm", elem_id="chat-export")
+        with gr.Column(elem_id="chat-empty") as self.empty:
+            cards.hero()
+            with gr.Column(elem_id="chat-model-card", elem_classes="pz-card"):
+                self.card = cards.plain_line("chat-model-line")
+                self.fetch = gr.Button(label("chat.load"), elem_classes="pz-ghost", size="sm", elem_id="chat-fetch")
+            with gr.Row(elem_id="chat-starters"):
+                keys = [f"chat.starter_{n}" for n in range(1, 5)]
+                self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in keys]
+        self.log = gr.Chatbot(
+            elem_id="chat-log", elem_classes=["pz-chat", "pinchat"], autoscroll=False, show_label=False, label=label("chat.log"), visible="hidden",
+            latex_delimiters=LATEX, editable="user", buttons=["copy"], feedback_options=None, height=None, group_consecutive_messages=True,
+        )  # fmt: skip
+        self.stage = cards.stage_card()
+        self.error = cards.error_card()
+        self.notice = cards.plain_line("chat-notice")
+        self.composer = gr.Textbox(
+            placeholder=label("chat.ask"), show_label=False, label=label("chat.message"), lines=1, max_lines=8, submit_btn=True, stop_btn=False,
+            elem_id="chat-composer", elem_classes="pz-composer", autofocus=True,
+        )  # fmt: skip
+        gr.HTML(label("chat.note"), elem_id="chat-note")
+
+    def _wire(self) -> None:
+        out = list(self.places.values())
+        ask = {"inputs": [self.conversation, *self.settings], "outputs": out, "show_progress": "hidden", "api_visibility": "private"}
+        typed = {**ask, "inputs": [self.composer, *ask["inputs"]]}
+        quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        self.composer.submit(self.on_send, **typed)
+        for key, starter in self.starters:
+            starter.click(self.on_starter, **{**ask, "inputs": [key, *ask["inputs"]]})
+        self.composer.stop(self.on_stop, None, [self.stage], **quick)
+        self.log.retry(self.on_retry, **ask)
+        self.error.click(self.on_retry_last, **ask)
+        self.log.edit(self.on_edit, **ask)
+        self.log.option_select(self.on_continue, **ask)
+        self.log.undo(self.on_undo, [self.conversation, *self.settings], out, **quick)
+        self.fetch.click(self.on_load_model, **ask)
+        self.new.click(self.on_new, self.settings, out, show_progress="hidden", api_visibility="private")
+        self.export.click(self.on_export, self.conversation, self.export, **quick)
+        self.model.input(self.on_model, self.model, [app_part for app_part in (self.app.pill, self.card, *self.sampling.inputs)], **quick)
+        self.persona.input(self.on_persona, self.persona, self.system, **quick)
+        self.reset.click(self.on_reset, self.model, [self.persona, self.system, *self.sampling.inputs], **quick)
+        for setting in self.settings:
+            setting.change(self.on_setting, [self.conversation, *self.settings], self.saved, **quick)
+        self.app.page.load(self.on_open, [self.saved], [*out, *self.settings], **quick)
+
+    # Answering: every way to ask is a change of the conversation, followed by the same stream.
+
+    def on_send(self, request: gr.Request, text: str, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        if not text.strip():
+            yield self._show({"notice": self._t(request)("chat.empty")})
+            return
+        if len(text) > MOST_CHARACTERS:
+            error = BadRequest(f"The message has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be sent.", "Send it in parts.")
+            yield self._show({"error": render.error_card(error, self._t(request), kept=False)})
+            return
+        yield from self._answer(conversation, lambda c: turns.asked(c, user(text)), settings, request, clear=True)
+
+    def on_starter(self, request: gr.Request, key: str, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        yield from self.on_send(request, self._t(request)(key), conversation, *settings)
+
+    def on_retry(self, request: gr.Request, event: gr.RetryData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        index = self._turn_at(conversation, event.index, request)
+        yield from self._answer(conversation, lambda c: turns.retried(c, index), settings, request)
+
+    def on_retry_last(self, request: gr.Request, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        if conversation:
+            yield from self._answer(conversation, lambda c: turns.retried(c, len(c) - 1), settings, request)
+        else:
+            yield from self.on_load_model(request, conversation, *settings)
+
+    def on_edit(self, request: gr.Request, event: gr.EditData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        index = self._turn_at(conversation, event.index, request)
+        yield from self._answer(conversation, lambda c: turns.edited(c, index, _text(event.value)), settings, request)
+
+    def on_continue(self, request: gr.Request, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        if turns.can_continue(conversation):
+            yield from self._answer(conversation, turns.reopened, settings, request)
+
+    def _answer(
+        self, conversation: Conversation, change: Answering, settings: tuple[Any, ...], request: gr.Request, *, clear: bool = False
+    ) -> Iterator[dict[Any, Any]]:
+        t = self._t(request)
+        if self.running.busy(str(request.session_hash)):
+            return  # one answer at a time; the composer shows Stop
+        conversation = change(conversation)
+        values = self._values(settings)
+        composer = gr.Textbox(**({"value": ""} if clear else {}), submit_btn=False, stop_btn=True, placeholder=label("chat.ask_busy"))
+        before = {**view.whole(conversation, t, streaming=True), "conversation": conversation, "saved": view.saved(conversation, values)}
+        with self.running.turn(str(request.session_hash)) as cancel:
+            yield self._show({**before, "composer": composer, "error": None, "notice": ""})
+            yield from self._stream(conversation, values, t, cancel)
+        yield self._show({"composer": gr.Textbox(submit_btn=True, stop_btn=False, placeholder=label("chat.ask"))})
+
+    def _stream(self, conversation: Conversation, values: dict[str, Any], t: Strings, cancel: Cancel) -> Iterator[dict[Any, Any]]:
+        """The answer as it comes; whatever ends it, the conversation is whole and what was written is kept."""
+        registry, error, notice = self.app.registry, None, ""
+        saved_at = time.monotonic()
+        try:
+            spec = registry.spec(values["model"])
+            notice = view.english_only(conversation, spec, t)
+            choices = Choices(spec.id, values["system"], components.capped(components.sampling_of(values), spec))
+            work = reply.answer(registry, conversation, choices, cancel)
+            for updates in streaming.batches(work, cancel, streaming.interval(2 * len(conversation))):
+                conversation = reply.applied(conversation, view.events_of(updates), spec)
+                for update in updates:
+                    if isinstance(update, Dropped):
+                        notice = view.dropped_notice(conversation, update, t) or notice
+                shown = {**view.progressed(updates, spec, t, self.app.settings.keep), "notice": notice, "conversation": conversation}
+                if time.monotonic() - saved_at > SAVE_SECONDS:
+                    saved_at = time.monotonic()
+                    shown["saved"] = view.saved(conversation, values)
+                yield self._show({**shown, "log": render.log(conversation, t, streaming=True).messages})
+            if not conversation[-1].answer and conversation[-1].outcome == "stop":
+                notice = t("notice.empty_answer")
+        except Cancelled:
+            conversation = turns.with_last(conversation, outcome="cancelled")
+        except DemoError as failure:
+            error = render.error_card(failure, t, kept=bool(conversation[-1].answer))
+        except Exception:  # the page's outermost edge: logged whole, shown as a card, and the conversation goes on
+            logger.exception("a turn failed")
+            error = render.error_card(None, t, kept=bool(conversation[-1].answer))
+        if error:
+            conversation = turns.with_last(conversation, outcome="failed")
+        end = {**view.whole(conversation, t), **view.resting_pill(registry, self._known(values["model"]), t), "stage": None, "error": error}
+        yield self._show({**end, "notice": notice, "conversation": conversation, "saved": view.saved(conversation, values)})
+
+    def on_load_model(self, request: gr.Request, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
+        """Download and load without asking anything; the lease is given back at once."""
+        t, values = self._t(request), self._values(settings)
+        error = None
+        with self.running.turn(str(request.session_hash)) as cancel:
+            yield self._show({"composer": gr.Textbox(submit_btn=False, stop_btn=True), "error": None})
+            try:
+                spec = self.app.registry.spec(values["model"])
+                for updates in streaming.batches(lambda emit: self._warm(spec.id, cancel, emit), cancel, 0.1):
+                    yield self._show(view.progressed(updates, spec, t, self.app.settings.keep))
+            except Cancelled:
+                pass  # the visitor's wish: the card goes, what was downloaded stays for the next time
+            except DemoError as failure:
+                error = render.error_card(failure, t, kept=False)
+        rest = view.resting_pill(self.app.registry, self._known(values["model"]), t)
+        composer = gr.Textbox(submit_btn=True, stop_btn=False)
+        yield self._show({**rest, "stage": None, "error": error, "composer": composer, "card": self._line(values["model"], t)})
+
+    def _warm(self, model_id: str, cancel: Cancel, emit: Callable[[Any], None]) -> None:
+        with self.app.registry.lease(model_id, cancel=cancel, on_progress=emit):
+            pass
+
+    # The rest of the page.
+
+    def on_stop(self, request: gr.Request) -> Any:
+        stopped = self.running.stop(str(request.session_hash))
+        return {"title": self._t(request)("stage.stopping"), "detail": "", "done": 0, "total": 0} if stopped else None
+
+    def on_undo(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[Any, Any]:
+        if self.running.busy(str(request.session_hash)):
+            return {}
+        conversation, text = turns.undone(conversation)
+        return self._show({**self._all(conversation, settings, request), "composer": gr.Textbox(text, placeholder=label("chat.ask"))})
+
+    def on_new(self, request: gr.Request, *settings: Any) -> dict[Any, Any]:
+        self.running.stop(str(request.session_hash))
+        self.running.wait(str(request.session_hash))  # its last update must not come after ours
+        return self._show({**self._all((), settings, request), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)})
+
+    def on_export(self, request: gr.Request, conversation: Conversation) -> str:
+        t = self._t(request)
+        folder = Path(tempfile.mkdtemp(prefix="puyu-export-"))
+        path = folder / "conversation.md"
+        path.write_text(turns.to_markdown(conversation, you=t("chat.you"), model=t("chat.assistant")), "utf-8")
+        return str(path)
+
+    def on_model(self, request: gr.Request, model_id: str) -> list[Any]:
+        t = self._t(request)
+        values = components.sampling_values(self.app.registry.spec(model_id).sampling)
+        pill = view.resting_pill(self.app.registry, model_id, t)["pill"]
+        return [pill, self._line(model_id, t), *(values[name] for name in self.sampling.names)]
+
+    def on_persona(self, request: gr.Request, persona: str) -> str:
+        return personas()[persona].system[self._t(request).language] if persona in personas() else ""
+
+    def on_reset(self, model_id: str) -> list[Any]:
+        values = components.sampling_values(self.app.registry.spec(model_id).sampling)
+        return ["", "", *(values[name] for name in self.sampling.names)]
+
+    def on_setting(self, conversation: Conversation, *settings: Any) -> Any:
+        return view.saved(conversation, self._values(settings))
+
+    def on_open(self, request: gr.Request, saved: Any) -> dict[Any, Any]:
+        """Give a reloaded page back what it had; fill in what depends on the language."""
+        t = self._t(request)
+        conversation, kept = view.restored(saved)
+        model = self._known(str(kept.get("model", self.app.start_model)))
+        defaults = {"persona": "", "system": "", **components.sampling_values(self.app.registry.spec(model).sampling)}
+        values = {**defaults, **{name: value for name, value in kept.items() if name in defaults and type(value) is type(defaults[name])}}
+        choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
+        names = [(t("settings.persona_none"), ""), *((p.name[t.language], p.id) for p in personas().values())]
+        restored = [gr.Dropdown(choices, value=model), gr.Dropdown(names, value=values["persona"] if values["persona"] in personas() else "")]
+        restored += [values["system"], *(values[name] for name in self.sampling.names)]
+        cut = t("chat.restored") if conversation and conversation[-1].outcome == "cancelled" and not conversation[-1].usage else ""
+        page = {**view.whole(conversation, t), **view.resting_pill(self.app.registry, model, t), "conversation": conversation, "notice": cut}
+        return {**self._show({**page, "card": self._line(model, t)}), **dict(zip(self.settings, restored, strict=True))}
+
+    def _all(self, conversation: Conversation, settings: tuple[Any, ...], request: gr.Request) -> View:
+        page = view.whole(conversation, self._t(request))
+        return {**page, "conversation": conversation, "saved": view.saved(conversation, self._values(settings)), "error": None, "stage": None, "notice": ""}
+
+    def _show(self, values: View) -> dict[Any, Any]:
+        """A view as Gradio wants it; the empty page and the log take turns."""
+        values = dict(values)
+        empty = values.pop("empty", None)
+        shown = {self.places[name]: value for name, value in values.items()}
+        if empty is not None:
+            shown[self.empty] = gr.Column(visible=empty)
+            shown[self.log] = gr.Chatbot(values["log"], visible="hidden" if empty else True)
+        return shown
+
+    def _values(self, settings: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(["model", "persona", "system", *self.sampling.names], settings, strict=True))
+
+    def _known(self, model_id: str) -> str:
+        """A model of this registry: the asked one, or the start model when a stored choice is gone."""
+        return model_id if any(spec.id == model_id for spec in self.app.registry.specs()) else self.app.start_model
+
+    def _line(self, model_id: str, t: Strings) -> str:
+        return view.model_line(self.app.registry, self.app.registry.spec(self._known(model_id)), t)
+
+    def _turn_at(self, conversation: Conversation, index: Any, request: gr.Request) -> int:
+        return render.log(conversation, self._t(request)).turns[index[0] if isinstance(index, list | tuple) else index]
+
+    def _t(self, request: gr.Request) -> Strings:
+        return strings_for(request, self.app.settings)
+
+
+def _text(value: Any) -> str:
+    """An edited message as text, however the chatbot wraps it."""
+    if isinstance(value, str):
+        return value
+    parts = value if isinstance(value, list) else [value]
+    return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in parts)
+
+
+def build(app: App) -> None:
+    ChatTab(app)
+
+
+TAB = Tab("chat", build)

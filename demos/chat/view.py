@@ -1,0 +1,106 @@
+"""What the chat tab shows, as plain values by the name of the place: `ui.py` puts them into components. Knows no component.
+
+A view is a dict; a place that is not in it stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from demos import render
+from demos.chat import turns
+from demos.chat.reply import Dropped, Update
+from demos.chat.turns import Conversation
+from demos.strings import Strings
+from models.registry import Registry
+from shared.engine import ModelSpec, Progress
+from shared.events import Event, PromptProgress
+
+View = dict[str, Any]
+SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage; older turns stay in the page until it is closed
+
+
+def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) -> View:
+    """The conversation and what surrounds it."""
+    return {
+        "log": render.log(conversation, t, streaming=streaming).messages,
+        "title": conversation[0].question.text.strip().split("\n")[0][:60] if conversation else t("chat.new_title"),
+        "empty": not conversation,
+    }
+
+
+def progressed(updates: Sequence[Update], spec: ModelSpec, t: Strings, keep: int) -> View:
+    """Stage card and pill after these updates; the card goes with the first piece of the answer."""
+    last = updates[-1]
+    if isinstance(last, Progress | PromptProgress):
+        card = render.progress_card(last, t, keep)
+        words = {"loading": "pill.loading", "downloading": "pill.downloading", "evicting": "pill.loading", "waiting": "pill.waiting"}
+        detail = t(words[last.stage]) if isinstance(last, Progress) else t("pill.reading")
+        return {"stage": card, "pill": {"state": "busy", "name": spec.id, "detail": detail}}
+    if isinstance(last, Dropped):
+        return {}
+    return {"stage": None, "pill": {"state": "busy", "name": spec.id, "detail": ""}}
+
+
+def dropped_notice(conversation: Conversation, update: Dropped, t: Strings) -> str:
+    """Which turns the model no longer sees, or will not see next time, by their last question; empty for none."""
+    if not update.turns:
+        return ""
+    quote = conversation[min(update.turns, len(conversation)) - 1].question.text.strip().split("\n")[0][:40]
+    return t.plural("notice.dropped" if update.now else "notice.will_drop", update.turns, quote=quote)
+
+
+def english_only(conversation: Conversation, spec: ModelSpec, t: Strings) -> str:
+    """Said at the first Chinese question to a model that writes none; empty otherwise."""
+    chinese = [turn for turn in conversation if any("\u4e00" <= letter <= "\u9fff" for letter in turn.question.text)]
+    if not spec.languages or "zh" in spec.languages or len(chinese) != 1 or chinese[0] is not conversation[-1]:
+        return ""
+    return t("notice.english_only", model=spec.id)
+
+
+def resting_pill(registry: Registry, model_id: str, t: Strings) -> View:
+    """The pill when nothing runs for this visitor."""
+    spec = registry.spec(model_id)
+    states = {"ready": "ready", "busy": "ready", "endpoint": "ready", "loading": "busy"}
+    state = states.get(registry.state(model_id), "none")
+    detail = t("pill.loading") if state == "busy" else render.size(spec.size_bytes) if spec.size_bytes else ""
+    return {"pill": {"state": state, "name": model_id, "detail": detail}}
+
+
+def model_line(registry: Registry, spec: ModelSpec, t: Strings) -> str:
+    """One sentence on what the chosen model is and what the first question will cost."""
+    if spec.backend == "scripted":
+        return t("chat.model_demo")
+    if spec.backend == "openai_remote":
+        return t("chat.model_endpoint", model=spec.id, host=spec.sources[0].ref)
+    keys = {"on disk": "chat.model_on_disk", "not downloaded": "chat.model_hint"}
+    return t(keys.get(registry.state(spec.id), "chat.model_ready"), model=spec.id, size=render.size(spec.size_bytes))
+
+
+def saved(conversation: Conversation, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the browser keeps: the newest turns that fit its storage, and the settings."""
+    kept: list[turns.Turn] = []
+    budget = SAVED_CHARACTERS
+    for turn in reversed(conversation):
+        budget -= len(turn.question.text) + len(turn.answer) + len(turn.reasoning) + 400
+        if budget < 0:
+            break
+        kept.append(turn)
+    return {"version": 1, "conversation": turns.to_json(tuple(reversed(kept))), "settings": settings}
+
+
+def restored(value: Any) -> tuple[Conversation, dict[str, Any]]:
+    """What `saved` wrote, an answer that was under way marked as cut; nothing for a value that is not ours."""
+    if not isinstance(value, dict) or value.get("version") != 1 or not isinstance(value.get("settings"), dict):
+        return (), {}
+    try:
+        conversation = turns.from_json(value.get("conversation"))
+    except ValueError:
+        return (), {}
+    return tuple(replace(turn, outcome="cancelled") if turn.outcome == "open" else turn for turn in conversation), value["settings"]
+
+
+def events_of(updates: Sequence[Update]) -> list[Event]:
+    return [update for update in updates if not isinstance(update, Progress | Dropped)]

@@ -1,0 +1,93 @@
+"""Widgets that several tabs share: the model picker and the sampling panel. Layout only; knows no turn and no model.
+
+Each panel is a frozen value of its components, so a handler's inputs and a saved setting's outputs are the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import gradio as gr
+
+from demos.labels import label
+from demos.render import size
+from demos.strings import Strings
+from models.registry import Registry
+from shared.engine import ModelSpec, Sampling
+from shared.errors import BadRequest
+
+MARKS = {"ready": "model.loaded", "busy": "model.loaded", "loading": "model.loading", "on disk": "model.on_disk", "endpoint": "model.endpoint"}
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPanel:
+    temperature: gr.Slider
+    top_p: gr.Slider
+    top_k: gr.Slider
+    repetition_penalty: gr.Slider
+    max_tokens: gr.Slider
+    seed: gr.Textbox
+    stop: gr.Textbox
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+    @property
+    def names(self) -> list[str]:
+        return [field.name for field in fields(self)]
+
+
+def sampling_panel() -> SamplingPanel:
+    """Every sampling parameter with what its neutral value is; values are set per model when the page opens."""
+    return SamplingPanel(
+        gr.Slider(0, 2, 0.8, step=0.05, label=label("settings.temperature"), info=label("settings.temperature_info"), interactive=True),
+        gr.Slider(0.05, 1, 0.8, step=0.05, label=label("settings.top_p"), info=label("settings.top_p_info"), interactive=True),
+        gr.Slider(0, 200, 40, step=1, label=label("settings.top_k"), info=label("settings.top_k_info"), interactive=True),
+        gr.Slider(1, 2, 1, step=0.01, label=label("settings.repetition_penalty"), info=label("settings.repetition_penalty_info"), interactive=True),
+        gr.Slider(16, 8192, 1024, step=16, label=label("settings.max_tokens"), interactive=True),
+        gr.Textbox("", label=label("settings.seed"), info=label("settings.seed_info"), max_lines=1, interactive=True),
+        gr.Textbox("", label=label("settings.stop_words"), info=label("settings.stop_words_info"), lines=2, interactive=True),
+    )
+
+
+def model_picker() -> gr.Dropdown:
+    """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk."""
+    return gr.Dropdown([], label=label("settings.model"), info=label("settings.model_info"), interactive=True, elem_id="model-picker", filterable=False)
+
+
+def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> list[tuple[str, str]]:
+    """(what the picker shows, model id) of each: its name, its size, and whether it is there already."""
+    choices = []
+    for spec in specs:
+        state = registry.state(spec.id)
+        words = [t(MARKS[state])] if state in MARKS else [t("model.not_downloaded", size=size(spec.size_bytes))]
+        if spec.size_bytes and state in MARKS:
+            words.insert(0, size(spec.size_bytes))
+        choices.append((" · ".join((spec.id, *words)), spec.id))
+    return choices
+
+
+def sampling_of(values: Mapping[str, Any]) -> Sampling:
+    """The panel's values as `Sampling`. Raises `BadRequest` for a seed that is no number and for values out of range."""
+    seed = str(values["seed"]).strip()
+    if seed and not seed.isdecimal():
+        raise BadRequest(f"The seed {seed!r} is no whole number.", "Leave it empty for a new one each time.")
+    return Sampling(
+        temperature=float(values["temperature"]), top_p=float(values["top_p"]), top_k=int(values["top_k"]),
+        repetition_penalty=float(values["repetition_penalty"]), max_tokens=int(values["max_tokens"]), seed=int(seed) if seed else None,
+        stop=tuple(line for line in str(values["stop"]).splitlines() if line),
+    )  # fmt: skip
+
+
+def sampling_values(sampling: Sampling) -> dict[str, Any]:
+    """`sampling` as the panel's values; `sampling_of` gives it back."""
+    values = {field.name: getattr(sampling, field.name) for field in fields(SamplingPanel)}
+    return {**values, "seed": "" if sampling.seed is None else str(sampling.seed), "stop": "\n".join(sampling.stop)}
+
+
+def capped(sampling: Sampling, spec: ModelSpec) -> Sampling:
+    """`sampling` with an answer no longer than half of what `spec` can hold."""
+    return replace(sampling, max_tokens=min(sampling.max_tokens, spec.context // 2)) if spec.context else sampling
