@@ -85,7 +85,9 @@ class OpenAIServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, *replies: Reply, owner: str = "vllm", models: tuple[str, ...] = ("tiny",), routes: Mapping[str, Reply] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, *replies: Reply, owner: str = "vllm", models: tuple[str, ...] = ("tiny",), routes: Mapping[str, Reply] | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
         self.seen: list[Seen] = []
         self.hung_up = threading.Event()
