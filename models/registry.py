@@ -67,6 +67,7 @@ class Registry:
         self._keep = max(1, keep)
         self._load = load
         self._slots: dict[str, _Slot] = {}
+        self._waiting: dict[str, list[object]] = {}
         self._changed = threading.Condition()
         self._closed = False
 
@@ -100,15 +101,28 @@ class Registry:
         Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage."""
         cancel = cancel if cancel is not None else Cancel()
         engine = self._acquire(self.spec(model_id), cancel, on_progress or (lambda progress: None))
+        with self._changed:
+            slot = self._slots.get(model_id)
+        fit = True
         try:
             yield engine
+        except ModelUnavailable:
+            fit = False  # its process died, or worse: the next turn loads it anew
+            raise
         finally:
-            with self._changed:
-                slot = self._slots.get(model_id)
-                if slot is not None and slot.engine is engine:
-                    slot.leases -= 1
-                    slot.last_used = time.monotonic()
-                self._changed.notify_all()
+            if slot is not None:
+                self._give_back(model_id, slot, fit=fit)
+
+    def _give_back(self, model_id: str, slot: _Slot, *, fit: bool) -> None:
+        with self._changed:
+            slot.leases -= 1
+            slot.last_used = time.monotonic()
+            if not fit and self._slots.get(model_id) is slot:
+                del self._slots[model_id]
+            orphan = slot.engine if not slot.leases and self._slots.get(model_id) is not slot else None
+            self._changed.notify_all()
+        if orphan is not None:
+            orphan.close()
 
     def unload(self, model_id: str) -> bool:
         """Close an idle model; False when it is in use or was not loaded."""
@@ -136,8 +150,7 @@ class Registry:
         """1) use it if it is there, 2) else download without holding anything, 3) make room, 4) load."""
         path: Path | None = None
         while True:
-            with self._changed:
-                engine = self._take(spec.id)
+            engine = self._wait_in_line(spec, cancel, on_progress)
             if engine is not None:
                 return engine
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
@@ -145,17 +158,37 @@ class Registry:
             if self._reserve(spec, cancel, on_progress):
                 return self._load_into_slot(spec, path, cancel, on_progress)
 
-    def _take(self, model_id: str) -> Engine | None:
-        if self._closed:
-            raise ModelUnavailable("The program is shutting down.", "Start it again.")
-        slot = self._slots.get(model_id)
-        if slot is None or slot.engine is None:
-            return None
-        slot.leases += 1
-        return slot.engine
+    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> Engine | None:
+        """The loaded engine, once it has a place free and nobody came earlier; None when it is not loaded."""
+        ticket = object()
+        told = -1
+        with self._changed:
+            line = self._waiting.setdefault(spec.id, [])
+            line.append(ticket)
+            try:
+                while True:
+                    if self._closed:
+                        raise ModelUnavailable("The program is shutting down.", "Start it again.")
+                    slot = self._slots.get(spec.id)
+                    if slot is None or slot.engine is None:
+                        return None
+                    ahead = line.index(ticket)
+                    if not ahead and (not spec.parallel or slot.leases < spec.parallel):
+                        slot.leases += 1
+                        return slot.engine
+                    if ahead + 1 != told:
+                        told = ahead + 1
+                        on_progress(Progress("waiting", spec.id, total=told))
+                    if cancel:
+                        raise Cancelled
+                    self._changed.wait(0.1)  # also looks at `cancel` this often
+            finally:
+                line.remove(ticket)
+                self._changed.notify_all()
 
     def _reserve(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> bool:
         """Wait until there is room and mark it ours (True), or until somebody else loaded this very model (False)."""
+        told: str | None = None
         while True:
             with self._changed:
                 if self._closed or (spec.id in self._slots and self._slots[spec.id].engine is not None):
@@ -165,7 +198,9 @@ class Registry:
                     self._slots[spec.id] = _Slot(leases=1)
                     return True
                 if victim is None:
-                    on_progress(Progress("waiting", spec.id, detail=holder or ""))
+                    if holder != told:
+                        told = holder
+                        on_progress(Progress("waiting", spec.id, detail=holder or ""))
                     if cancel:
                         raise Cancelled
                     self._changed.wait(0.1)  # also looks at `cancel` this often
