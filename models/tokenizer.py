@@ -31,6 +31,7 @@ class ChatTokenizer:
         if isinstance(backend.pre_tokenizer, Metaspace) and backend.pre_tokenizer.prepend_scheme == "first":
             backend.pre_tokenizer.prepend_scheme = "never"  # a prompt begins with a control token: no text is the first
         self._backend = backend
+        self._special = {token_id: token.content for token_id, token in added.items() if token.content.strip()}
         self.hidden = frozenset(token_id for token_id, token in added.items() if token.content not in visible)
 
     @property
@@ -50,7 +51,14 @@ class ChatTokenizer:
     def plain(self, text: str) -> list[int]:
         """Ids of text in which nothing is special."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
-        return ids
+        forged = next((self._special[token_id] for token_id in ids if token_id in self._special), "")
+        if not forged:
+            return ids
+        # Some vocabularies hold their special tokens as ordinary words as well: cut in two, they are text.
+        before, found, after = text.partition(forged)
+        if not found or len(forged) == 1:
+            raise BadRequest(f"This model's tokenizer cannot tell {forged} in a text from its own mark.", "Leave it out of the text.")
+        return self.plain(before + forged[0]) + self.plain(forged[1:] + after)
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a rendered prompt. Raises `BadRequest` for a picture."""

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)  # fmt: skip
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -44,13 +52,15 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 def tiny_llama_folder(path: Path, *, seed: int = 0, positions: int = 2048, dtype: torch.dtype = torch.float32) -> Path:
     """A random two-layer Llama with its tokenizer in the new folder `path`; it writes gibberish, and hardly ever ends."""
-    tokenizer = tiny_tokenizer()
-    config = _config(tokenizer, hidden_size=48, layers=2, positions=positions)
-    state = torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).to(dtype)
-    torch.random.set_rng_state(state)
-    return _saved(model, tokenizer, path)
+    config = _config(tiny_tokenizer(), hidden_size=48, layers=2, positions=positions)
+    return _random(LlamaForCausalLM, config, path, seed, dtype)
+
+
+def tiny_mistral_folder(path: Path, *, window: int, seed: int = 0) -> Path:
+    """The same with attention that reaches `window` tokens back, so its KV cache forgets."""
+    config = _config(tiny_tokenizer(), hidden_size=48, layers=2, positions=2048).to_dict()
+    ours = {key: value for key, value in config.items() if key not in ("model_type", "architectures", "head_dim")}
+    return _random(MistralForCausalLM, MistralConfig(**ours, sliding_window=window), path, seed, torch.float32)
 
 
 def script_folder(path: Path, text: str | Sequence[str], *, after: str = "\n") -> Path:
@@ -85,7 +95,15 @@ def _config(tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, layers: int
     )  # fmt: skip
 
 
-def _saved(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path) -> Path:
+def _random(kind: type[PreTrainedModel], config: PreTrainedConfig, path: Path, seed: int, dtype: torch.dtype) -> Path:
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    model = kind(config).to(dtype)
+    torch.random.set_rng_state(state)
+    return _saved(model, tiny_tokenizer(), path)
+
+
+def _saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> Path:
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

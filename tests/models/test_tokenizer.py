@@ -40,6 +40,16 @@ def test_special_tokens_a_user_types_stay_text(text: str) -> None:
     assert [i for i in asked if i in controls] == [i for i in harmless if i in controls]
 
 
+def test_a_special_token_that_is_an_ordinary_word_too_stays_text() -> None:
+    words = [("<unk>", 0.0), ("</s>", -1.0), *((letter, -5.0) for letter in "</s>ab")]
+    backend = Tokenizer(tokenizer_models.Unigram(list(dict(words).items()), unk_id=0))
+    backend.add_special_tokens(["</s>"])
+    tokenizer = ChatTokenizer(backend)
+    mark = tokenizer.control("</s>")
+    assert mark not in tokenizer.plain("a</s>b</s>") and tokenizer.encode([Control("</s>")]) == [mark]
+    assert [backend.id_to_token(i) for i in tokenizer.plain("a</s>b</s>")] == list("a</s>b</s>")
+
+
 def test_added_blanks_are_text() -> None:
     backend = tiny_tokenizer().backend_tokenizer
     backend.add_tokens(["    "])

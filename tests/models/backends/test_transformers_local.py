@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from models.backends import transformers_local
-from models.backends.transformers_local import PREFILL_BATCH, TransformersLocal
+from models.backends.generation import PREFILL_BATCH
+from models.backends.transformers_local import TransformersLocal
 from shared.engine import Cancel, Cancelled, ModelSpec, Sampling, ToolSpec
-from shared.errors import BadRequest, ModelUnavailable
+from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Image, Message, ToolCall, assistant, system, user
-from tests.tiny_models import script_folder, tiny_llama_folder
+from tests.tiny_models import script_folder, tiny_llama_folder, tiny_mistral_folder
 
 torch.set_num_threads(1)
 GREEDY = Sampling(temperature=0, max_tokens=24)
@@ -277,6 +279,16 @@ def check_reuse(engine: TransformersLocal, folder: Path, messages: Sequence[Mess
     assert events[0] == PromptProgress(done(events).usage.cached_tokens, done(events).usage.prompt_tokens)
 
 
+def test_a_cache_with_a_sliding_window_is_never_cut(tmp_path: Path) -> None:
+    """It has forgotten what it would have to go back to; where nothing is cut, it is used like any other."""
+    folder = tiny_mistral_folder(tmp_path / "mistral", window=16)
+    engine = opened(folder)
+    turns = [*QUESTION, assistant(said(engine, QUESTION, Sampling(temperature=0, max_tokens=1))), user("What?")]
+    check_reuse(engine, folder, turns, least=engine.count(QUESTION))
+    check_reuse(engine, folder, [*QUESTION, assistant("no"), user("What?")], least=0)
+    engine.close()
+
+
 def test_a_stopped_prefill_is_not_read_twice(engine: TransformersLocal) -> None:
     list(engine.stream(LONG, GREEDY, cancel=CancelAfter(looks=2)))
     assert done(list(engine.stream(LONG, GREEDY))).usage.cached_tokens == 2 * PREFILL_BATCH
@@ -365,6 +377,14 @@ def test_leaving_a_stream_leaves_the_engine_usable(engine: TransformersLocal) ->
 def test_an_option_that_cannot_be_is_refused(folder: Path, options: dict[str, object], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         opened(folder, options=options)
+
+
+def test_a_model_that_does_not_fit_says_so(tmp_path: Path) -> None:
+    folder = tiny_llama_folder(tmp_path / "huge")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 10**14}), "utf-8")
+    with pytest.raises(OutOfMemory, match="does not fit into the memory of cpu"):
+        opened(folder)
 
 
 def test_an_unknown_dialect_is_refused(folder: Path) -> None:

@@ -1,0 +1,211 @@
+"""From a prompt's ids to events: one loaded model, and one answer of it step by step.
+
+Everything here that touches torch runs on the model's owner thread, one forward pass a step; `inference_mode` never
+outlives a pass. Knows nothing of messages, threads or where the weights came from.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from models.backends.prefix_cache import Prefix, PrefixCaches
+from models.backends.safetensors_folder import Checkpoint
+from models.backends.sampler import Sampler
+from models.choices import Choices
+from models.tokenizer import ChatTokenizer, Detokenizer
+from shared.chatml import Dialect, Piece, Plain
+from shared.engine import Cancel, ModelSpec, Sampling
+from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
+from shared.events import Done, DoneReason, Event, PromptProgress, TextDelta, Usage
+from shared.tag_router import StopStrings, TagRouter, tags_for
+
+PREFILL_BATCH = 128  # tokens; 256 is 10 % faster on a CPU and makes Stop and other visitors wait twice as long
+PREFILL_BATCH_GPU = 256
+
+Batches = Generator[Sequence[Event], None, DoneReason]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    prompt: list[int]
+    room: int  # tokens until the context is full
+    sampling: Sampling
+    choices: Choices | None
+    tools: bool
+    cancel: Cancel
+    began: float
+
+
+class Decoder:
+    """The loaded model and what belongs to it. Only `forward` and `caches` touch torch; only the owner thread uses them."""
+
+    def __init__(self, checkpoint: Checkpoint, dialect: Dialect, spec: ModelSpec) -> None:
+        self.dialect = dialect
+        self.tokenizer: ChatTokenizer = checkpoint.tokenizer
+        self.caches = PrefixCaches(checkpoint.model.config)
+        self.stop_ids = frozenset(checkpoint.eos_ids | self.tokenizer.controls(dialect.stop))
+        self._id = spec.id
+        self._context = min((limit for limit in (spec.context, checkpoint.context) if limit), default=0)
+        self._model: PreTrainedModel = checkpoint.model
+        self.batch = PREFILL_BATCH if self._model.device.type == "cpu" else PREFILL_BATCH_GPU
+        only_last = "logits_to_keep" in inspect.signature(self._model.forward).parameters
+        self._arguments = {"logits_to_keep": 1} if only_last else {}
+        if not self.stop_ids:
+            raise ModelUnavailable(
+                f"{spec.id}: its vocabulary has none of the tokens that end an answer ({', '.join(dialect.stop)}).",
+                "Check the dialect in the catalog.",
+            )
+
+    def forward(self, prefix: Prefix, ids: Sequence[int]) -> torch.Tensor:
+        """Append `ids` to the cache; the scores of the token after them."""
+        prefix.sound = False
+        tokens = torch.tensor([ids], device=self._model.device)
+        try:
+            with torch.inference_mode():
+                output = self._model(input_ids=tokens, past_key_values=prefix.cache, use_cache=True, **self._arguments)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise too_big(f"The memory of {self._model.device} is full after {len(prefix.ids):,} tokens") from error
+            raise
+        prefix.ids.extend(ids)
+        prefix.sound = True
+        scores: torch.Tensor = output.logits[0, -1]
+        return scores
+
+    def room(self, prompt_tokens: int) -> int:
+        """Tokens that fit behind the prompt. Raises `BadRequest` when none does."""
+        if not self._context:
+            return 2**31
+        if prompt_tokens >= self._context:
+            raise BadRequest(
+                f"The conversation is too long: {prompt_tokens:,} tokens, context {self._context:,}.",
+                "Shorten the message, or start a new conversation.",
+            )
+        return self._context - prompt_tokens
+
+    def choices(self, pieces: Sequence[Piece], one_of: Sequence[str]) -> Choices:
+        """A walk over `one_of`, each encoded as it would stand behind the prompt."""
+        before = pieces[-1].text if isinstance(pieces[-1], Plain) else ""
+        begun = self.tokenizer.plain(before)
+        encodings: dict[str, list[int]] = {}
+        for choice in one_of:
+            whole = self.tokenizer.plain(before + choice)
+            joined = whole[: len(begun)] != begun  # the text and the choice share a token: encode the choice alone
+            encodings[choice] = self.tokenizer.plain(choice) if joined else whole[len(begun) :]
+        try:
+            return Choices(encodings, self.stop_ids)
+        except ValueError as error:
+            raise BadRequest(f"This model cannot tell two choices apart: {error}.", "Word them differently.") from error
+
+
+class Answer:
+    """One stream, from prompt to `Done`. Its steps run on the owner thread, one forward pass each."""
+
+    def __init__(self, decoder: Decoder, request: Request) -> None:
+        self._decoder = decoder
+        self._request = request
+        self._cached = self._output = 0
+        self._first = 0.0
+
+    def steps(self) -> Generator[Sequence[Event], None, None]:
+        request, caches = self._request, self._decoder.caches
+        prefix = caches.take(request.prompt)
+        self._cached = len(prefix.ids)
+        try:
+            scores = yield from self._read(prefix)
+            if scores is None:
+                reason: DoneReason = "cancelled"
+            elif request.choices is not None:
+                reason = yield from self._choose(prefix, scores, request.choices)
+            else:
+                reason = yield from self._write(prefix, scores)
+        finally:
+            caches.keep(prefix)
+        seconds = time.monotonic() - request.began
+        yield [Done(reason, Usage(len(request.prompt), self._cached, self._output, self._first, seconds))]
+
+    def _read(self, prefix: Prefix) -> Generator[Sequence[Event], None, torch.Tensor | None]:
+        """The prompt, in batches; the scores behind it, None when cancelled."""
+        prompt, cancel, scores = self._request.prompt, self._request.cancel, None
+        yield [PromptProgress(self._cached, len(prompt))]
+        for at in range(self._cached, len(prompt), self._decoder.batch):
+            if cancel:
+                return None
+            scores = self._decoder.forward(prefix, prompt[at : at + self._decoder.batch])
+            yield [PromptProgress(len(prefix.ids), len(prompt))]
+        return None if cancel else scores
+
+    def _write(self, prefix: Prefix, scores: torch.Tensor) -> Batches:
+        sampling, cancel = self._request.sampling, self._request.cancel
+        stop_ids = self._decoder.stop_ids | self._decoder.tokenizer.controls(sampling.stop)
+        room = min(sampling.max_tokens, self._request.room)
+        sampler = Sampler(sampling, self._request.prompt)
+        text = AnswerText(self._decoder, self._request)
+        while True:
+            token = sampler.draw(scores)
+            if token in stop_ids:
+                reason: DoneReason = "stop"
+                break
+            self._count()
+            yield text.push(token)
+            if text.stopped or self._output == room or cancel:
+                reason = "stop" if text.stopped else "length" if self._output == room else "cancelled"
+                break
+            scores = self._decoder.forward(prefix, [token])
+        yield text.finish()
+        return reason
+
+    def _choose(self, prefix: Prefix, scores: torch.Tensor, choices: Choices) -> Batches:
+        """The answer comes whole, once it is decided; max tokens would leave a broken choice and is not looked at."""
+        sampler = Sampler(self._request.sampling, self._request.prompt)
+        while choices.decided is None:
+            token = sampler.draw(scores, choices.allowed())
+            choices.take(token)
+            self._count()
+            yield []
+            if self._request.cancel:
+                return "cancelled"
+            if choices.decided is None:
+                if self._output == self._request.room:
+                    return "length"
+                scores = self._decoder.forward(prefix, [token])
+        yield [TextDelta(choices.decided)]
+        return "stop"
+
+    def _count(self) -> None:
+        self._output += 1
+        self._first = self._first or time.monotonic() - self._request.began
+
+
+class AnswerText:
+    """Ids to events: whole characters, no stop string, thoughts and tool calls taken out."""
+
+    def __init__(self, decoder: Decoder, request: Request) -> None:
+        self._detokenizer = Detokenizer(decoder.tokenizer, request.prompt)
+        self._stops = StopStrings((*request.sampling.stop, *decoder.dialect.stop))
+        self._router = TagRouter(tags_for(decoder.dialect, tools=request.tools))
+
+    @property
+    def stopped(self) -> bool:
+        return self._stops.hit
+
+    def push(self, token_id: int) -> list[Event]:
+        return list(self._router.push(self._stops.push(self._detokenizer.push(token_id))))
+
+    def finish(self) -> list[Event]:
+        rest = self._stops.push(self._detokenizer.finish()) + self._stops.finish()
+        return [*self._router.push(rest), *self._router.finish()]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def too_big(cause: str) -> OutOfMemory:
+    return OutOfMemory(f"{cause}.", "Choose a smaller model, a shorter context, or close other programs.")
