@@ -100,7 +100,7 @@ def launch(page: gr.Blocks, settings: Settings, registry: Registry, *, port: int
         server_name=settings.address, server_port=port, root_path=settings.root_path or None, auth=users, inbrowser=settings.inbrowser,
         share=False, prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False, pwa=False, mcp_server=False,
         state_session_capacity=300, max_threads=200, max_file_size="20mb", footer_links=[], favicon_path=FOLDER / "assets" / "favicon.png",
-        theme=theme(), css_paths=[FOLDER / "page.css", FOLDER / "conversation.css"], i18n=i18n(),
+        theme=theme(), i18n=i18n(),
         app_kwargs={"routes": routes, "middleware": [headers, head], "docs_url": None, "redoc_url": None, "openapi_url": None},
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the page must know before Gradio's bundle runs: language, appearance, tokens, page script. Knows no component.
+"""What the page must know before Gradio's bundle runs: language, appearance, style sheets, page script. Knows no component.
 
 Gradio chooses its language from `navigator.language` and renders its `head=` late, so this goes first into <head> of the HTML page,
 where one choice (`strings.language_of`) then holds for labels, Gradio's own texts and the handlers alike.
@@ -20,6 +20,7 @@ from demos.strings import COOKIE, HTML_LANG, Language, language_of, table
 from shared.settings import Settings
 
 FOLDER = Path(__file__).parent
+SHEETS = ("tokens.css", "page.css", "conversation.css")  # not by `launch(css=)`: Gradio rewrites selectors, and drops those in @media
 FOR_SCRIPT = ("app.", "pill.", "chat.")  # the texts that page.js and the cards fill in
 
 
@@ -64,6 +65,6 @@ def page_head(language: Language, tabs: tuple[str, ...]) -> bytes:
     texts = {key: text for key, text in table(language).items() if key.startswith(FOR_SCRIPT)}
     facts = {"lang": language, "html": HTML_LANG[language], "cookie": COOKIE, "tabs": tabs, "texts": texts}
     data = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
-    style = (FOLDER / "tokens.css").read_text("utf-8")
+    style = "".join((FOLDER / name).read_text("utf-8") for name in SHEETS)
     script = (FOLDER / "page.js").read_text("utf-8")
     return f"<style>{style}</style><script>window.pz={data};\n{script}</script>".encode()

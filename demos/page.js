@@ -86,8 +86,14 @@
       last = log.scrollTop;
     }, { passive: true });
     log.addEventListener("wheel", (event) => { if (event.deltaY < 0) pinned = false }, { passive: true });
-    new MutationObserver(() => { if (pinned) log.scrollTop = log.scrollHeight }).observe(log, { childList: true, subtree: true, characterData: true });
+    const follow = () => { if (pinned) log.scrollTop = log.scrollHeight };
+    new MutationObserver(follow).observe(log, { childList: true, subtree: true, characterData: true });
+    new ResizeObserver(follow).observe(log);  // a card below it takes room
   };
+  // Copy gives the answer, without the line of figures under it.
+  const clipboard = navigator.clipboard, write = clipboard?.writeText.bind(clipboard);
+  if (write) clipboard.writeText = (text) => write(text.replace(/\s*<span class="pz-foot">.*?<\/span>\s*/gs, ""));
+
   let linked = false;
   const scan = () => {
     document.querySelectorAll(".pinchat .bubble-wrap").forEach(pin);
