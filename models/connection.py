@@ -30,7 +30,7 @@ class Line:
         if connection is None:
             return
         try:
-            connection.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not SSLSocket's own: it takes the TLS object away from a reader
         except OSError:
             pass  # it was closed already: nobody is blocked on it
 

@@ -22,7 +22,7 @@ import filelock
 from models import sources
 from models.request import Limits, stop_if
 from models.sources import Wanted
-from models.transfer import CHUNK, Meter, check_space, download
+from models.transfer import CHUNK, Meter, check_space, discard, download
 from shared.engine import Cancel, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 
@@ -233,7 +233,7 @@ def _land(want: Wanted, places: Mapping[str, Path], sha256: str, meter: Meter, c
         for name in missing:
             _land_member(part, name, places[name], sha256, cancel)
     except ModelUnavailable:
-        part.unlink()  # the very file the index names: fetching it again would not help
+        discard(part)  # the very file the index names: fetching it again would not help
         raise
 
 

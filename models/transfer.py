@@ -87,7 +87,7 @@ class Part:
         self.size = 0
         self._file = path.open("a+b")
         self._sum = hashlib.sha256()
-        self._version_path = path.with_name(path.name + ".json")
+        self._version_path = _version_path(path)
 
     def take_up(self, cancel: Cancel) -> None:
         """Go on after the bytes an earlier try has left."""
@@ -112,11 +112,6 @@ class Part:
 
     def close(self) -> None:
         self._file.close()
-
-    def remove(self) -> None:
-        self.close()
-        self.path.unlink(missing_ok=True)
-        self._version_path.unlink(missing_ok=True)
 
     @property
     def sha256(self) -> str:
@@ -153,7 +148,8 @@ def download(remote: Remote, path: Path, meter: Meter, cancel: Cancel, limits: L
             part.restart()  # the earlier piece belonged to another version
             _until_complete(remote, part, meter, cancel, limits)
         if not _is_right(remote, part):
-            part.remove()
+            part.close()
+            discard(path)
             raise ModelUnavailable("its bytes are not the expected ones (SHA-256 differs)")
         part.sync()
         meter.finish(part.size)
@@ -161,11 +157,21 @@ def download(remote: Remote, path: Path, meter: Meter, cancel: Cancel, limits: L
         part.close()
 
 
+def discard(path: Path) -> None:
+    """Remove what `download` made at `path`."""
+    path.unlink(missing_ok=True)
+    _version_path(path).unlink(missing_ok=True)
+
+
 def check_space(folder: Path, needed: int) -> None:
     """Raise `ModelUnavailable` when the disk of `folder` cannot take `needed` more bytes."""
     free = shutil.disk_usage(folder).free
     if needed > 0 and needed + SPARE > free:
         raise ModelUnavailable(f"the disk of {folder} has {free / 1e9:,.1f} GB free, {(needed + SPARE) / 1e9:,.1f} GB are needed")
+
+
+def _version_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
 
 
 def _is_right(remote: Remote, part: Part) -> bool:
