@@ -158,7 +158,7 @@ class Answer:
                 reason = "stop" if text.stopped else "length" if self._output == room else "cancelled"
                 break
             scores = self._decoder.forward(prefix, [token])
-        yield text.finish()
+        yield text.finish(cut=reason != "stop")
         return reason
 
     def _choose(self, prefix: Prefix, scores: torch.Tensor, choices: Choices) -> Batches:
@@ -198,8 +198,10 @@ class AnswerText:
     def push(self, token_id: int) -> list[Event]:
         return list(self._router.push(self._stops.push(self._detokenizer.push(token_id))))
 
-    def finish(self) -> list[Event]:
-        rest = self._stops.push(self._detokenizer.finish()) + self._stops.finish()
+    def finish(self, *, cut: bool) -> list[Event]:
+        """The rest; of an answer that was cut off inside a character, without that character's beginning."""
+        tail = "" if cut else self._detokenizer.finish()
+        rest = self._stops.push(tail) + self._stops.finish()
         return [*self._router.push(rest), *self._router.finish()]
 
 
