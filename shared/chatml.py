@@ -97,7 +97,7 @@ def dialect_of_template(template: str, *, bos_token: str, vocabulary_has_actions
 
 def with_default_system(messages: Sequence[Message], default: str) -> tuple[Message, ...]:
     """`messages`, with the model's own system text in front where the conversation brings none."""
-    if not default or any(message.role == "system" for message in messages):
+    if not messages or not default or any(message.role == "system" for message in messages):
         return tuple(messages)
     return (system(default), *messages)
 
@@ -146,12 +146,12 @@ def _with_tools(messages: Sequence[Message], dialect: Dialect, tools: Sequence[T
 
 
 def _plugin_messages(tools: Sequence[ToolSpec]) -> Iterator[Message]:
-    plugins = [_schema(tool) for tool in tools if tool.name != INTERPRETER]
-    if plugins:
-        yield Message("system", (Text(_json(plugins)),), PLUGIN_MARK)
     for tool in tools:
         if tool.name == INTERPRETER:
             yield Message("system", (Text(tool.description),), INTERPRETER_MARK)
+    plugins = [_schema(tool) for tool in tools if tool.name != INTERPRETER]
+    if plugins:
+        yield Message("system", (Text(_json(plugins)),), PLUGIN_MARK)
 
 
 def _schema(tool: ToolSpec) -> dict[str, object]:
@@ -184,7 +184,7 @@ def _message(message: Message, dialect: Dialect) -> list[Piece]:
 def _header(role: str, name: str | None) -> list[Piece]:
     if name is None:
         return [Plain(f"{role}\n")]
-    if name in (PLUGIN_MARK, INTERPRETER_MARK):
+    if name in (PLUGIN_MARK, INTERPRETER_MARK) and role in ("system", "environment"):  # nobody else speaks for a tool
         return [Plain(f"{role} name="), Control(name), Plain("\n")]
     if not _NAME.fullmatch(name):
         raise BadRequest(f"A message cannot be named {name!r}.", "Use letters, digits, dots, dashes and underscores.")
