@@ -19,8 +19,7 @@
     const url = new URL(location.href);
     url.searchParams.delete("lang");
     if (!document.cookie.includes(`${pz.cookie}=${lang}`)) url.searchParams.set("lang", lang);  // cookies are blocked, as in some frames
-    url.href === location.href ? location.reload() : location.assign(url);
-    if (url.hash && url.search === location.search) location.reload();
+    url.search === location.search ? location.reload() : location.assign(url);
   };
 
   // Appearance: ?__theme=, the stored choice, then the system. Gradio's own .dark class follows.
@@ -51,7 +50,7 @@
     const id = button && pz.tabs[buttons().indexOf(button)];
     if (!id) return;
     root.dataset.tab = id;
-    if (id !== pz.tabs[fromHash()]) history.pushState(null, "", "#" + id);
+    if (id !== pz.tabs[fromHash()]) history.pushState(null, "", location.pathname + location.search + "#" + id);
   }, true);
 
   // Settings: the icon in the bar opens the sidebar, Escape closes it and gives the focus back.
@@ -82,7 +81,7 @@
     let pinned = true, last = 0;
     log.addEventListener("scroll", () => {
       if (log.scrollTop < last - 2) pinned = false;
-      else if (log.scrollHeight - log.scrollTop - log.clientHeight < 24) pinned = true;
+      else if (log.scrollHeight - log.scrollTop - log.clientHeight < 80) pinned = true;
       last = log.scrollTop;
     }, { passive: true });
     log.addEventListener("wheel", (event) => { if (event.deltaY < 0) pinned = false }, { passive: true });
