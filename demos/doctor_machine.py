@@ -38,7 +38,7 @@ def disk(surroundings: Surroundings) -> Iterator[Finding]:
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     remedy = "Choose another folder with --models-dir."
-    if not os.access(place, os.W_OK):
+    if not place.is_dir() or not os.access(place, os.W_OK):
         yield Finding("disk", "warn", f"{folder} cannot be written", remedy)
     elif free < LITTLE_DISK:
         yield Finding("disk", "warn", f"only {megabytes(free)} free for {folder}", f"Make room, or: {remedy}")

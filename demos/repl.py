@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from demos import transcript
+from demos.chat import turns
 from demos.terminal import Terminal, describe, run_interruptibly
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Sampling
@@ -69,12 +70,14 @@ class Chat:
         self._sampling = sampling
         self._messages: tuple[Message, ...] = ()
         self._unanswered = ""
+        self._warned = False
 
     def ask(self, text: str, *, quiet: bool = False) -> None:
         """One turn. `quiet` shows the answer and nothing else. What came before a stop or a failure is kept; a message that got
         no answer at all is taken back, for /regen. Raises `DemoError`, and `Cancelled` where `quiet` was stopped."""
         asked = (*self._messages, user(text))
         answer = Answer()
+        self._warn_of_language(text)
         stopped = False
         try:
             self._generate(asked, answer, quiet)
@@ -109,7 +112,12 @@ class Chat:
 
         def work(emit: Callable[[object], None], cancel: Cancel) -> None:
             with self._registry.lease(spec.id, cancel=cancel, on_progress=emit) as engine:
-                for event in engine.stream(messages, self._sampling, cancel=cancel):
+                kept, dropped = list(messages), 0
+                if spec.context:
+                    kept, dropped = turns.fit(messages, engine.count, turns.room_for_prompt(spec.context, self._sampling.max_tokens))
+                if dropped:
+                    emit(Dropped(dropped))
+                for event in engine.stream(kept, self._sampling, cancel=cancel):
                     emit(event)
 
         self._terminal.status(f"waiting for {spec.id}")
@@ -121,8 +129,8 @@ class Chat:
                 self._terminal.status(describe(item))
             case PromptProgress(done, total):
                 self._terminal.status(f"reading {done:,} of {total:,} tokens")
-            case Dropped(turns):
-                self._terminal.note(f"The context is full: the oldest {turns} {'turn is' if turns == 1 else 'turns are'} left out.")
+            case Dropped(count):
+                self._terminal.note(f"The context is full: the oldest {count} {'turn is' if count == 1 else 'turns are'} left out.")
             case TextDelta(text):
                 if answer.reasoning and not answer.text and not quiet:
                     self._terminal.end()
@@ -137,6 +145,15 @@ class Chat:
                 self._terminal.note(f"The model asks for the tool {name} with {arguments}; this chat runs no tools.")
             case Done():
                 answer.done = item
+
+    def _warn_of_language(self, text: str) -> None:
+        """Said once: a small model answers nonsense in a language it never learnt."""
+        languages = self._registry.spec(self._model).languages
+        if languages and "zh" not in languages and not self._warned and any("\u4e00" <= character <= "\u9fff" for character in text):
+            self._warned = True
+            self._terminal.note(
+                f"{self._model} writes {', '.join(languages)} only. For 中文 choose another model (--model), or a server (--api-base)."
+            )
 
     def _keep(self, asked: tuple[Message, ...], answer: Answer, text: str) -> None:
         message = answer.message()
@@ -223,7 +240,7 @@ class Chat:
             self._unanswered = self._take_last_turn()
         self._terminal.note(f"Loaded {len(self._messages)} messages.")
         for message in self._messages[-2:]:
-            self._terminal.line(f"{'>>> ' if message.role == 'user' else ''}{message.text}")
+            self._terminal.line(f"{'> ' if message.role == 'user' else ''}{message.text}")
 
 
 def with_parameter(sampling: Sampling, name: str, value: str) -> Sampling:

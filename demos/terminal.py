@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from shared.engine import Cancel, Progress
 
@@ -135,7 +135,7 @@ class Terminal:
         """One line about what happened, beside the answer."""
         self.clear()
         text = printable(text)
-        self._err.write(f"{DIM}{text}{NORMAL}\n" if self._dims else f"{text}\n")
+        self._err.write(f"{DIM}{text}{NORMAL}\n" if self._dims and text else f"{text}\n")
         self._err.flush()
 
     def status(self, text: str) -> None:
@@ -183,7 +183,7 @@ def describe(progress: Progress) -> str:
             share = f": {progress.done * 100 // progress.total}%" if progress.total else ""
             return f"loading {progress.model}{share}"
         case "downloading":
-            return f"downloading {progress.model}{': ' if progress.done or progress.total else ''}{' · '.join(_download(progress))}"
+            return f"downloading {progress.model}: {' · '.join(_download(progress))}".removesuffix(": ")
 
 
 def megabytes(size: float) -> str:
@@ -225,10 +225,7 @@ def _interrupts_into(items: SimpleQueue[object]) -> Iterator[None]:
 def _consume(
     items: SimpleQueue[object], future: Future[Result], cancel: Cancel, show: Callable[[object], None], stopping: Callable[[], None]
 ) -> Result:  # fmt: skip
-    while True:
-        item: Any = items.get()
-        if item is future:
-            return future.result()
+    while (item := items.get()) is not future:
         if not isinstance(item, _Interrupt):
             show(item)
         elif cancel:
@@ -236,6 +233,7 @@ def _consume(
         else:
             stopping()
             cancel.set()
+    return future.result()
 
 
 def _cut(text: str) -> str:

@@ -31,6 +31,8 @@ def save(path: Path, messages: Sequence[Message]) -> None:
         _write(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise BadRequest(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"{path} was not written: the conversation has a broken character.", "/undo its turn first.") from error
 
 
 def load(path: Path) -> tuple[Message, ...]:
