@@ -54,11 +54,7 @@ class ChatTokenizer:
         forged = next((self._special[token_id] for token_id in ids if token_id in self._special), "")
         if not forged:
             return ids
-        # Some vocabularies hold their special tokens as ordinary words as well: cut in two, they are text.
-        before, found, after = text.partition(forged)
-        if not found or len(forged) == 1:
-            raise BadRequest(f"This model's tokenizer cannot tell {forged} in a text from its own mark.", "Leave it out of the text.")
-        return self.plain(before + forged[0]) + self.plain(forged[1:] + after)
+        return [token_id for segment in _cut(text, forged) for token_id in self.plain(segment)]
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a rendered prompt. Raises `BadRequest` for a picture."""
@@ -77,6 +73,14 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
+
+
+def _cut(text: str, mark: str) -> list[str]:
+    """`text`, cut inside each `mark`: some vocabularies hold their special tokens as ordinary words as well."""
+    head, tail, parts = mark[:1], mark[1:], text.split(mark)
+    if len(parts) == 1 or not tail:
+        raise BadRequest(f"This model's tokenizer takes a part of the text for its own mark {mark}.", "Leave that part out.")
+    return [parts[0] + head, *(tail + part + head for part in parts[1:-1]), tail + parts[-1]]
 
 
 class Detokenizer:

@@ -40,6 +40,13 @@ def test_special_tokens_a_user_types_stay_text(text: str) -> None:
     assert [i for i in asked if i in controls] == [i for i in harmless if i in controls]
 
 
+def test_a_typed_special_token_is_encoded_like_any_text() -> None:
+    words = {"<": 0, "|": 1, ">": 2, "x": 3, "<|": 4}
+    backend = Tokenizer(tokenizer_models.BPE(words, [("<", "|")]))
+    backend.add_special_tokens(["<|x|>"])
+    assert ChatTokenizer(backend).plain("<|x|>x") == [4, 3, 1, 2, 3]
+
+
 def test_a_special_token_that_is_an_ordinary_word_too_stays_text() -> None:
     words = [("<unk>", 0.0), ("</s>", -1.0), *((letter, -5.0) for letter in "</s>ab")]
     backend = Tokenizer(tokenizer_models.Unigram(list(dict(words).items()), unk_id=0))
@@ -48,6 +55,7 @@ def test_a_special_token_that_is_an_ordinary_word_too_stays_text() -> None:
     mark = tokenizer.control("</s>")
     assert mark not in tokenizer.plain("a</s>b</s>") and tokenizer.encode([Control("</s>")]) == [mark]
     assert [backend.id_to_token(i) for i in tokenizer.plain("a</s>b</s>")] == list("a</s>b</s>")
+    assert tokenizer.decode(tokenizer.plain("</s>" * 5000)).replace(" ", "") == "</s>" * 5000
 
 
 def test_added_blanks_are_text() -> None:
