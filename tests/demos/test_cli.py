@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def run(arguments: Iterable[str], environment: dict[str, str], stdin: bytes | No
     return subprocess.run(
         [sys.executable, "launch.py", *arguments], cwd=ROOT, env=environment, capture_output=True, timeout=PATIENCE, **feed
     )  # type: ignore[call-overload,no-any-return]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for another process to bring `condition` about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
 
 
 def flags(*arguments: str) -> dict[str, object]:
@@ -228,6 +237,7 @@ def test_a_download_stopped_with_ctrl_c_goes_on_later(environment: dict[str, str
         command = ["download", "tiny", "--models", str(catalog), "--source", "hf", "--dir", str(target)]
         process = subprocess.Popen([sys.executable, "launch.py", *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
         assert server.stalled.wait(PATIENCE)
+        until(lambda: any(part.stat().st_size for part in target.rglob("*.part")))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == cli.INTERRUPTED
