@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def free_port(address: str, port: int) -> int:
     raise BadRequest(f"No port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free.", "Give one with --port.")
 
 
-def start_lines(settings: Settings, port: int, environment: os._Environ[str] | dict[str, str]) -> list[str]:
+def start_lines(settings: Settings, port: int, environment: Mapping[str, str]) -> list[str]:
     """What is printed once the page is up: what was set, where the page is, how to reach it over SSH, what strangers can do."""
     host = "127.0.0.1" if settings.address in ("0.0.0.0", "::") else settings.address
     host = f"[{host}]" if ":" in host else host
