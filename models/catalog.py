@@ -27,6 +27,8 @@ def read(path: Path) -> tuple[ModelSpec, ...]:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise BadRequest(f"There is no catalog file {path}.", "Check the path given with --models.") from error
+    except OSError as error:
+        raise BadRequest(f"The catalog file {path} cannot be read: {error.strerror}.", "Check the path given with --models.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"{path} is no valid TOML: {error}.", _FIX) from error
     if set(content) != {"model"} or not isinstance(content["model"], list):
@@ -68,7 +70,9 @@ def _spec(table: Any, path: Path) -> ModelSpec:
         raise BadRequest(f"{where}: unknown capability {', '.join(sorted(unknown))}.", _FIX)
     sources = tuple(_source(source, where) for source in table.pop("source"))
     if "sampling" in table:
-        table["sampling"] = Sampling(**_checked(table["sampling"], Sampling, {}, f"{where}, sampling"))
+        sampling = _checked(table["sampling"], Sampling, {}, f"{where}, sampling")
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in sampling.items()}
+        table["sampling"] = Sampling(**values)
     for name, kind in (("capabilities", frozenset), ("languages", tuple)):
         if name in table:
             table[name] = kind(table[name])
@@ -91,7 +95,17 @@ def _checked(table: Any, kind: type, renamed: Mapping[str, str], where: str) -> 
     for key, value in table.items():
         if key not in types:
             raise BadRequest(f"{where} has the unknown key {key!r}.", f"Known keys: {', '.join(types)}.")
-        plain = {"str": str, "int": int}.get(types[key], list if types[key].startswith(("tuple", "frozenset")) else object)
-        if not isinstance(value, plain) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, _plain_type(types[key])):
             raise BadRequest(f"{where}: {key} has the wrong type.", _FIX)
+        if isinstance(value, list) and key != "source" and not all(isinstance(item, str) for item in value):
+            raise BadRequest(f"{where}: {key} is a list of texts.", _FIX)
     return table
+
+
+def _plain_type(annotation: str) -> type | tuple[type, ...]:
+    """What TOML gives for a field with this annotation; a table for whatever is no number, text or list."""
+    if annotation.startswith(("tuple", "frozenset")):
+        return list
+    if annotation == "float":
+        return (int, float)
+    return {"str": str, "SourceKind": str, "int": int, "int | None": int}.get(annotation, dict)

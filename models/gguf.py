@@ -37,7 +37,7 @@ class Header:
     @property
     def context(self) -> int:
         """The context length the model was trained for, in tokens; 0 where the file does not say."""
-        return int(self.metadata.get(f"{self.metadata.get('general.architecture')}.context_length", 0))
+        return _integer(self.metadata.get(f"{self.metadata.get('general.architecture')}.context_length"), 0)
 
     @property
     def template(self) -> str:
@@ -46,10 +46,12 @@ class Header:
 
 def read_header(path: Path, *, look_for: tuple[str, ...] = ()) -> Header:
     """The header of the file at `path`. Raises `ModelUnavailable` when it is no GGUF, an unknown version, or cut short."""
-    size = path.stat().st_size
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             header = _Reader(file, size).header(look_for)
+    except OSError as error:
+        raise ModelUnavailable(f"{path.name} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
     except (struct.error, ValueError, OverflowError) as error:
         raise _broken(path, f"its header cannot be read ({error})") from error
     if size < header.least_bytes:
@@ -59,6 +61,10 @@ def read_header(path: Path, *, look_for: tuple[str, ...] = ()) -> Header:
 
 def _broken(path: Path, why: str) -> ModelUnavailable:
     return ModelUnavailable(f"{path.name} is not a usable GGUF file: {why}.", "Download it again, or check the path.")
+
+
+def _integer(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default
 
 
 class _Reader:
@@ -79,12 +85,14 @@ class _Reader:
             key = self._string()
             value = self._value(self._one("I"))
             if key == "tokenizer.ggml.tokens":
-                tokens = value
+                tokens = [token for token in value if isinstance(token, str)] if isinstance(value, list) else []
             elif not isinstance(value, list):
                 metadata[key] = value
-        bos = metadata.get("tokenizer.ggml.bos_token_id", -1)
+        bos = _integer(metadata.get("tokenizer.ggml.bos_token_id"), -1)
         wanted = frozenset(look_for)
-        return Header(metadata, wanted & frozenset(tokens), tokens[bos] if 0 <= bos < len(tokens) else "", self._tensors(n_tensors, metadata))
+        return Header(
+            metadata, wanted & frozenset(tokens), tokens[bos] if 0 <= bos < len(tokens) else "", self._tensors(n_tensors, metadata)
+        )
 
     def _tensors(self, count: int, metadata: dict[str, Any]) -> int:
         end = 0
@@ -97,7 +105,7 @@ class _Reader:
             for dimension in dimensions:
                 total *= dimension
             end = max(end, offset + -(-total // elements) * block)
-        alignment = int(metadata.get("general.alignment", 32)) or 32
+        alignment = max(1, _integer(metadata.get("general.alignment"), 32))
         return -(-self._file.tell() // alignment) * alignment + end
 
     def _value(self, kind: int, depth: int = 0) -> Any:

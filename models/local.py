@@ -55,7 +55,7 @@ def default_system_of(template: str, dialect: Dialect) -> str:
         rendered = environment.from_string(template).render(
             messages=[{"role": "user", "content": "?"}], add_generation_prompt=True, bos_token=dialect.bos_token, eos_token="", tools=None
         )
-    except (jinja2.TemplateError, TypeError, ValueError):
+    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return ""  # a template for other kinds of conversation: it has no default to take over
     plain = chatml.as_text(chatml.render([user("?")], dialect))
     if rendered == plain:

@@ -100,9 +100,7 @@ class Registry:
 
         Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage."""
         cancel = cancel if cancel is not None else Cancel()
-        engine = self._acquire(self.spec(model_id), cancel, on_progress or (lambda progress: None))
-        with self._changed:
-            slot = self._slots.get(model_id)
+        slot, engine = self._acquire(self.spec(model_id), cancel, on_progress or (lambda progress: None))
         fit = True
         try:
             yield engine
@@ -110,8 +108,7 @@ class Registry:
             fit = False  # its process died, or worse: the next turn loads it anew
             raise
         finally:
-            if slot is not None:
-                self._give_back(model_id, slot, fit=fit)
+            self._give_back(model_id, slot, fit=fit)
 
     def _give_back(self, model_id: str, slot: _Slot, *, fit: bool) -> None:
         with self._changed:
@@ -146,19 +143,19 @@ class Registry:
         for engine in engines:
             engine.close()
 
-    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> Engine:
+    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine]:
         """1) use it if it is there, 2) else download without holding anything, 3) make room, 4) load."""
         path: Path | None = None
         while True:
-            engine = self._wait_in_line(spec, cancel, on_progress)
-            if engine is not None:
-                return engine
+            found = self._wait_in_line(spec, cancel, on_progress)
+            if found is not None:
+                return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._files.fetch(spec, on_progress, cancel)
             if self._reserve(spec, cancel, on_progress):
                 return self._load_into_slot(spec, path, cancel, on_progress)
 
-    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> Engine | None:
+    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine] | None:
         """The loaded engine, once it has a place free and nobody came earlier; None when it is not loaded."""
         ticket = object()
         told = -1
@@ -175,7 +172,7 @@ class Registry:
                     ahead = line.index(ticket)
                     if not ahead and (not spec.parallel or slot.leases < spec.parallel):
                         slot.leases += 1
-                        return slot.engine
+                        return slot, slot.engine
                     if ahead + 1 != told:
                         told = ahead + 1
                         on_progress(Progress("waiting", spec.id, total=told))
@@ -190,6 +187,8 @@ class Registry:
         """Wait until there is room and mark it ours (True), or until somebody else loaded this very model (False)."""
         told: str | None = None
         while True:
+            if cancel:
+                raise Cancelled
             with self._changed:
                 if self._closed or (spec.id in self._slots and self._slots[spec.id].engine is not None):
                     return False
@@ -201,14 +200,14 @@ class Registry:
                     if holder != told:
                         told = holder
                         on_progress(Progress("waiting", spec.id, detail=holder or ""))
-                    if cancel:
-                        raise Cancelled
                     self._changed.wait(0.1)  # also looks at `cancel` this often
                     continue
                 engine = self._slots.pop(victim).engine
-            on_progress(Progress("evicting", spec.id, detail=victim))
-            if engine is not None:
-                engine.close()
+            try:
+                on_progress(Progress("evicting", spec.id, detail=victim))
+            finally:
+                if engine is not None:
+                    engine.close()
 
     def _room_for(self, spec: ModelSpec) -> tuple[str | None, str | None]:
         """(who must finish first, who must go): both None when there is room."""
@@ -224,20 +223,20 @@ class Registry:
             return None, min(idle, key=lambda i: idle[i].last_used)
         return next(iter(local)), None
 
-    def _load_into_slot(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Engine:
-        on_progress(Progress("loading", spec.id))
+    def _load_into_slot(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine]:
         engine: Engine | None = None
         try:
+            on_progress(Progress("loading", spec.id))
             engine = self._load(spec, path, on_progress, cancel)
         finally:
             with self._changed:
-                closed = self._closed
-                if engine is None:
-                    self._slots.pop(spec.id, None)
-                elif not closed:
-                    self._slots[spec.id].engine = engine
+                slot = self._slots.get(spec.id)  # None when everything was closed meanwhile
+                if slot is not None and engine is not None:
+                    slot.engine = engine
+                elif slot is not None:
+                    del self._slots[spec.id]
                 self._changed.notify_all()
-        if closed:
+        if slot is None:
             engine.close()
             raise ModelUnavailable("The program is shutting down.", "Start it again.")
-        return engine
+        return slot, engine

@@ -105,14 +105,14 @@ def _part_to_json(part: Part) -> dict[str, Any]:
 
 
 def _part_from_json(value: Any) -> Part:
-    if not isinstance(value, Mapping) or value.get("type") not in _PARTS:
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str) or value["type"] not in _PARTS:
         raise ValueError("a part has a known type")
     kind = _PARTS[value["type"]]
     content = {k: v for k, v in value.items() if k != "type"}
     if kind is ToolResult:
         images = content.get("images")
-        if not isinstance(images, list):
-            raise ValueError("a tool result's images are a list")
+        if not isinstance(images, list) or not all(isinstance(image, Mapping) and image.get("type") == "Image" for image in images):
+            raise ValueError("a tool result's images are a list of images")
         content["images"] = tuple(_part_from_json(image) for image in images)
     expected = {f.name: f.type for f in fields(kind)}
     if set(content) != set(expected):
@@ -121,6 +121,4 @@ def _part_from_json(value: Any) -> Part:
         wanted = {"str": str, "int": int, "bool": bool}.get(cast(str, annotation), tuple)
         if type(content[name]) is not wanted:
             raise ValueError(f"{kind.__name__}.{name} is not {annotation}")
-    if kind is ToolResult and not all(isinstance(image, Image) for image in content["images"]):
-        raise ValueError("a tool result's images are images")
     return kind(**content)

@@ -17,11 +17,14 @@ from typing import Any
 
 from shared.errors import BadRequest
 
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def _flag(help: str, default: Any = None, *, aliases: Sequence[str] = (), env: Sequence[str] = (), secret: bool = False, choices: Sequence[str] = ()) -> Any:  # fmt: skip
-    return field(default=default, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices})
+    return field(
+        default=default, repr=not secret, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices}
+    )
 
 
 class Secret(str):
@@ -128,7 +131,9 @@ def _flags() -> list[Any]:
 def _typed(item: Any, value: Any, origin: str) -> Any:
     kind = type(item.default)
     if kind is bool and isinstance(value, str):
-        return value.strip().lower() in ("1", "true", "yes", "on")
+        if value.strip().lower() not in _YES + _NO:
+            raise BadRequest(f"{origin}: {item.name} is neither yes nor no.", f"Use one of {', '.join(_YES + _NO)}.")
+        return value.strip().lower() in _YES
     try:
         value = int(value) if kind is int and isinstance(value, str) else value
     except ValueError:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.chatml import (
-    ACTION_END, ACTION_START, CALL_END, CALL_START, INTERPRETER, INTERPRETER_MARK, PLUGIN_MARK, THINK_END, THINK_START, Dialect,
+    ACTION_END,
+    ACTION_START,
+    CALL_END,
+    CALL_START,
+    INTERPRETER,
+    INTERPRETER_MARK,
+    PLUGIN_MARK,
+    THINK_END,
+    THINK_START,
+    Dialect,
 )  # fmt: skip
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import ToolCall
@@ -73,7 +82,8 @@ class TagRouter:
         yield from self._emit(self._buffer)
         self._buffer = ""
         if self._inside and self._inside.kind != "think":
-            yield from self._switch(self._inside.close)
+            tag, self._inside = self._inside, None
+            yield self._call(tag, "".join(self._body), "")
 
     def _openable(self) -> tuple[str, ...]:
         # A thought stands at the beginning of an answer; later the same letters are something the model writes about.
@@ -98,9 +108,9 @@ class TagRouter:
         tag, self._inside = self._inside, None
         body, self._body = "".join(self._body), []
         if tag.kind != "think":
-            yield self._call(tag, body)
+            yield self._call(tag, body, tag.close)
 
-    def _call(self, tag: Tag, body: str) -> Routed:
+    def _call(self, tag: Tag, body: str, close: str) -> Routed:
         self._calls += 1
         call_id = f"call_{self._calls}"
         if tag.kind == "code":
@@ -109,7 +119,7 @@ class TagRouter:
             value = json.loads(body)
             name, arguments = value["name"], value["parameters" if tag.kind == "plugin" else "arguments"]
         except (ValueError, KeyError, TypeError):
-            return TextDelta(tag.open + body + tag.close)  # not a call: the reader sees what the model wrote
+            return TextDelta(tag.open + body + close)  # not a call: the reader sees what the model wrote
         return ToolCall(call_id, str(name), arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
 
 
@@ -150,7 +160,7 @@ def held_back(text: str, tags: Sequence[str]) -> int:
 
 
 def _first(text: str, tags: Sequence[str]) -> tuple[int, str]:
-    """Where the earliest of `tags` begins, and which one it is; the longest where two begin together."""
-    hits = [(text.index(tag), -len(tag), tag) for tag in tags if tag in text]
-    at, _, tag = min(hits, default=(-1, 0, ""))
+    """Where the first of `tags` to be complete begins, and which one it is: by its end, so that chunking changes nothing."""
+    hits = [(text.index(tag) + len(tag), text.index(tag), tag) for tag in tags if tag in text]
+    _, at, tag = min(hits, default=(-1, -1, ""))
     return at, tag

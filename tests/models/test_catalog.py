@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models import catalog
+from shared.engine import ModelSpec, Sampling, Source
+from shared.errors import BadRequest, UnknownModel
+
+MINIMAL = """
+[[model]]
+id = "mine"
+backend = "openai_remote"
+[[model.source]]
+kind = "endpoint"
+ref = "http://127.0.0.1:23333/v1"
+"""
+
+
+def read(tmp_path: Path, text: str) -> tuple[ModelSpec, ...]:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, "utf-8")
+    return catalog.read(path)
+
+
+def with_keys(keys: str) -> str:
+    return MINIMAL.replace("[[model.source]]", f"{keys}\n[[model.source]]", 1)
+
+
+def test_the_built_in_one() -> None:
+    specs = catalog.read(catalog.BUILT_IN)
+    default = catalog.find(specs, catalog.DEFAULT_MODEL)
+    assert [source.kind for source in default.sources] == ["pypi", "hf"]
+    assert len({source.sha256 for source in default.sources}) == 1 and len(default.sources[0].sha256) == 64
+    assert all(spec.licence and spec.sources for spec in specs)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert read(tmp_path, MINIMAL) == (ModelSpec("mine", "openai_remote", (Source("endpoint", "http://127.0.0.1:23333/v1"),)),)
+
+
+def test_everything(tmp_path: Path) -> None:
+    keys = """
+    capabilities = ["text", "prefill"]
+    languages = ["en", "zh"]
+    context = 4096
+    options = {extra = "full", timeout = 3}
+    sampling = {temperature = 1, top_k = 3, stop = ["x"]}
+    """
+    spec = read(tmp_path, with_keys(keys))[0]
+    assert (spec.capabilities, spec.languages, spec.context) == (frozenset({"text", "prefill"}), ("en", "zh"), 4096)
+    assert spec.options == {"extra": "full", "timeout": 3}
+    assert spec.sampling == Sampling(temperature=1, top_k=3, stop=("x",))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "frobnicate = 1", "context = true", 'context = "long"', 'capabilities = ["fly"]', 'capabilities = "text"', "capabilities = [[1]]",
+        "languages = [1]", "options = 1", 'sampling = {temperature = "hot"}', "sampling = {frobnicate = 1}", "sampling = {top_p = 2}",
+        "sampling = 1", 'sampling = {stop = "x"}',
+    ],
+)  # fmt: skip
+def test_wrong_keys(tmp_path: Path, keys: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read(tmp_path, with_keys(keys))
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "model = 1", "model = [1]", "x = 1", "[[model]]", MINIMAL + "[other]", MINIMAL.replace('"mine"', '"../mine"'),
+        MINIMAL.replace('"mine"', '""'), MINIMAL.replace('"endpoint"', '"ftp"'), MINIMAL.replace('"endpoint"', "7"),
+        MINIMAL.replace("ref =", "reference ="), MINIMAL + "files = [1]", MINIMAL.replace('"http://127.0.0.1:23333/v1"', '""'), "[[model]",
+    ],
+)  # fmt: skip
+def test_broken_files_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRequest, match=r"mine\.toml"):
+        read(tmp_path, text)
+
+
+def test_the_same_id_twice(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="mine stands there twice"):
+        read(tmp_path, MINIMAL + MINIMAL)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.toml", tmp_path):
+        with pytest.raises(BadRequest) as caught:
+            catalog.read(path)
+        assert str(path) in caught.value.cause and "--models" in caught.value.remedy
+
+
+def test_a_later_catalog_replaces_in_place() -> None:
+    one, two, new, extra = (ModelSpec(name, backend, ()) for name, backend in (("a", "x"), ("b", "x"), ("a", "y"), ("c", "y")))
+    assert catalog.merged((one, two), (new, extra)) == (new, two, extra)
+
+
+def test_an_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownModel) as caught:
+        catalog.find([ModelSpec("a", "x", ()), ModelSpec("b", "x", ())], "c")
+    assert "a, b" in caught.value.remedy

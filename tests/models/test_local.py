@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models import gguf, local
+from shared import chatml
+from shared.errors import BadRequest, ModelUnavailable
+from tests.gguf_file import CHATML_TEMPLATE, METADATA
+from tests.gguf_file import gguf as gguf_bytes
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def gguf_at(path: Path, **metadata: object) -> Path:
+    path.write_bytes(gguf_bytes({**METADATA, **metadata}))
+    return path
+
+
+def folder(tmp_path: Path, *, template: str | None = CHATML_TEMPLATE, config: str = '{"max_position_embeddings": 4096}') -> Path:
+    path = tmp_path / "tiny model"
+    path.mkdir()
+    (path / "config.json").write_text(config, "utf-8")
+    (path / "model.safetensors").write_bytes(bytes(100))
+    if template is not None:
+        (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}), "utf-8")
+    return path
+
+
+class TestGguf:
+    def test_a_file(self, tmp_path: Path) -> None:
+        path = gguf_at(tmp_path / "My Model (v1).gguf")
+        spec = local.spec_of_path(path)
+        assert (spec.id, spec.backend, spec.dialect, spec.context, spec.licence) == (
+            "My-Model-v1",
+            "llama_cpp",
+            "chatml",
+            2048,
+            "apache-2.0",
+        )
+        assert spec.sources[0].ref == str(path.resolve()) and spec.size_bytes == path.stat().st_size
+        assert spec.default_system == ""
+
+    def test_a_folder_with_one(self, tmp_path: Path) -> None:
+        path = gguf_at(tmp_path / "m.gguf")
+        assert local.spec_of_path(tmp_path) == local.spec_of_path(path)
+
+    def test_a_folder_with_two(self, tmp_path: Path) -> None:
+        gguf_at(tmp_path / "a.gguf")
+        gguf_at(tmp_path / "b.gguf")
+        with pytest.raises(ModelUnavailable, match="2 GGUF files"):
+            local.spec_of_path(tmp_path)
+
+    def test_the_context_is_limited(self, tmp_path: Path) -> None:
+        assert local.spec_of_path(gguf_at(tmp_path / "m.gguf", **{"llama.context_length": 10**6})).context == local.CONTEXT_LIMIT
+
+    def test_internlm2_is_told_by_its_vocabulary(self, tmp_path: Path) -> None:
+        tokens = ["<unk>", "<s>", chatml.ACTION_START]
+        path = gguf_at(
+            tmp_path / "m.gguf", **{"tokenizer.chat_template": "{{ bos_token }}" + CHATML_TEMPLATE, "tokenizer.ggml.tokens": tokens}
+        )
+        assert local.spec_of_path(path).dialect == "internlm2"
+        header = gguf.read_header(path, look_for=(chatml.ACTION_START,))
+        assert local.dialect_of_header(header) == chatml.INTERNLM2
+
+    def test_no_chatml(self, tmp_path: Path) -> None:
+        with pytest.raises(BadRequest):
+            local.spec_of_path(gguf_at(tmp_path / "m.gguf", **{"tokenizer.chat_template": "[INST] {{ messages }} [/INST]"}))
+
+
+class TestSafetensors:
+    def test_a_folder(self, tmp_path: Path) -> None:
+        spec = local.spec_of_path(folder(tmp_path))
+        assert (spec.id, spec.backend, spec.dialect, spec.context) == ("tiny-model", "transformers_local", "chatml", 4096)
+
+    def test_the_template_of_its_own_file(self, tmp_path: Path) -> None:
+        path = folder(tmp_path, template=None)
+        (path / "chat_template.jinja").write_text(CHATML_TEMPLATE, "utf-8")
+        assert local.spec_of_path(path).dialect == "chatml"
+
+    def test_no_template(self, tmp_path: Path) -> None:
+        with pytest.raises(BadRequest):
+            local.spec_of_path(folder(tmp_path, template=None))
+
+    @pytest.mark.parametrize("config", ["{", "\xff"])
+    def test_a_broken_config(self, tmp_path: Path, config: str) -> None:
+        with pytest.raises(ModelUnavailable, match=r"config\.json"):
+            local.spec_of_path(folder(tmp_path, config=config))
+
+    @pytest.mark.parametrize("config", ["[]", "{}", '{"max_position_embeddings": "many"}'])
+    def test_a_config_that_does_not_say(self, tmp_path: Path, config: str) -> None:
+        assert local.spec_of_path(folder(tmp_path, config=config)).context == local.CONTEXT_LIMIT
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(ModelUnavailable, match="no model"):
+            local.spec_of_path(path)
+
+
+class TestDefaultSystem:
+    def test_of_the_default_model(self) -> None:
+        template = (GOLDEN / "chatml_template.jinja.txt").read_text("utf-8")
+        expected = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+        assert local.default_system_of(template, chatml.CHATML) == expected
+
+    @pytest.mark.parametrize(
+        "template",
+        [CHATML_TEMPLATE, "", "{{ 1 / 0 }}", "{{ x.y.z }}", "{% for", "{{ {}['a']['b'] }}", "{{ 'a'.index('b') }}", "{{ range(10 ** 9) }}",
+         "{{ strftime_now('%d') }}", 
+         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ ''.__class__.__mro__ }}", "{{ messages.pop() }}"],
+    )  # fmt: skip
+    def test_none(self, template: str) -> None:
+        assert local.default_system_of(template, chatml.CHATML) == ""

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.chatml import CHATML, INTERNLM2, INTERPRETER, Dialect
+from shared.events import ReasoningDelta, TextDelta
+from shared.messages import ToolCall
+from shared.tag_router import Routed, StopStrings, TagRouter, tags_for
+
+CALL = '<tool_call>\n{"name": "t", "arguments": {"a": "京"}}\n</tool_call>'
+PLUGIN = '<|action_start|><|plugin|>\n{"name": "t", "parameters": {"a": "京"}}<|action_end|>'
+CODE = "<|action_start|><|interpreter|>\n```python\nprint(1)\n```<|action_end|>"
+
+
+def routed(pieces: Iterable[str], dialect: Dialect = CHATML, *, tools: bool = True) -> list[Routed]:
+    """The events of a stream, neighbouring deltas of one kind as one."""
+    router = TagRouter(tags_for(dialect, tools=tools))
+    events = [event for piece in pieces for event in router.push(piece)]
+    return joined([*events, *router.finish()])
+
+
+def joined(events: Iterable[Routed]) -> list[Routed]:
+    out: list[Routed] = []
+    for event in events:
+        last = out[-1] if out else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+            out[-1] = TextDelta(last.text + event.text)
+        elif isinstance(event, ReasoningDelta) and isinstance(last, ReasoningDelta):
+            out[-1] = ReasoningDelta(last.text + event.text)
+        else:
+            out.append(event)
+    return out
+
+
+def cut(text: str, places: Sequence[int]) -> list[str]:
+    ends = sorted({place % (len(text) + 1) for place in places})
+    return [text[a:b] for a, b in zip([0, *ends], [*ends, len(text)], strict=True)]
+
+
+fragments = st.sampled_from(
+    ["<think>", "</think>", "<tool_call>", "</tool_call>", '{"name": "t", "arguments": {}}', "<|action_start|>", "<|plugin|>",
+     "<|interpreter|>", "<|action_end|>", CALL, PLUGIN, CODE, "<", "<th", "|>", " ", "\n", "hello", "浦语"]
+)  # fmt: skip
+streams = st.lists(fragments, max_size=8).map("".join)
+places = st.lists(st.integers(0, 400), max_size=12)
+dialects = st.sampled_from([CHATML, INTERNLM2])
+
+
+@given(streams, places, dialects, st.booleans())
+@settings(max_examples=500)
+def test_chunking_changes_nothing(text: str, places: list[int], dialect: Dialect, tools: bool) -> None:
+    assert routed(cut(text, places), dialect, tools=tools) == routed([text], dialect, tools=tools) == routed(text, dialect, tools=tools)
+
+
+@given(streams, places)
+def test_nothing_is_lost_or_added(text: str, places: list[int]) -> None:
+    """Without tools on offer only a thought's own two tags disappear, and only at the beginning."""
+    events = routed(cut(text, places), tools=False)
+    thought = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    answer = "".join(event.text for event in events if isinstance(event, TextDelta))
+    if text.lstrip().startswith("<think>"):
+        blank, rest = text.split("<think>", 1)
+        assert blank + thought + "</think>" + answer.removeprefix(blank) == blank + rest + ("" if "</think>" in rest else "</think>")
+    else:
+        assert (thought, answer) == ("", text)
+
+
+class TestThoughts:
+    def test_at_the_beginning(self) -> None:
+        assert routed(["<think>hm</think>yes"]) == [ReasoningDelta("hm"), TextDelta("yes")]
+        assert routed(["\n <think>hm</think>yes"]) == [TextDelta("\n "), ReasoningDelta("hm"), TextDelta("yes")]
+
+    def test_only_at_the_beginning(self) -> None:
+        text = "The tag <think> begins a thought, </think> ends it."
+        assert routed([text]) == [TextDelta(text)]
+
+    def test_a_second_one_is_text(self) -> None:
+        assert routed(["<think>a</think><think>b</think>"]) == [ReasoningDelta("a"), TextDelta("<think>b</think>")]
+
+    def test_without_an_end(self) -> None:
+        assert routed(["<think>hm</thi"]) == [ReasoningDelta("hm</thi")]
+
+
+class TestToolCalls:
+    @pytest.mark.parametrize(("dialect", "text"), [(CHATML, CALL), (INTERNLM2, PLUGIN)])
+    def test_json(self, dialect: Dialect, text: str) -> None:
+        assert routed(["Look: " + text + " so"], dialect) == [TextDelta("Look: "), ToolCall("call_1", "t", '{"a": "京"}'), TextDelta(" so")]
+
+    def test_code(self) -> None:
+        assert routed([CODE], INTERNLM2) == [ToolCall("call_1", INTERPRETER, "```python\nprint(1)\n```")]
+
+    def test_several_have_ids_of_their_own(self) -> None:
+        events = routed([CALL + "\n" + CALL])
+        assert [event.id for event in events if isinstance(event, ToolCall)] == ["call_1", "call_2"]
+
+    @pytest.mark.parametrize(
+        ("dialect", "text"), [(CHATML, CALL.removesuffix("</tool_call>")), (INTERNLM2, PLUGIN.removesuffix("<|action_end|>"))]
+    )
+    def test_a_missing_end_tag(self, dialect: Dialect, text: str) -> None:
+        assert routed([text], dialect) == [ToolCall("call_1", "t", '{"a": "京"}')]
+
+    @pytest.mark.parametrize(
+        "text",
+        ["<tool_call>not json</tool_call>", "<tool_call>[1]</tool_call>", '<tool_call>{"name": "t"}</tool_call>', '<tool_call>{"name": "t',
+         "<tool_call>", "<tool_", "</tool_call>"],
+    )  # fmt: skip
+    def test_what_is_no_call_stays_as_it_was(self, text: str) -> None:
+        assert routed([text]) == [TextDelta(text)]
+
+    def test_prose_about_tags_when_no_tools_were_offered(self) -> None:
+        assert routed([CALL], tools=False) == [TextDelta(CALL)]
+
+    def test_arguments_that_are_text_are_passed_on_raw(self) -> None:
+        call = '<tool_call>{"name": "t", "arguments": "{\\"a\\": 1}"}</tool_call>'
+        assert routed([call]) == [ToolCall("call_1", "t", '{"a": 1}')]
+
+
+class TestStopStrings:
+    @given(st.text("abc", max_size=12), places, st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
+    @settings(max_examples=500)
+    def test_never_leak_and_chunking_changes_nothing(self, text: str, places: list[int], stops: list[str]) -> None:
+        out = self.through(cut(text, places), stops)
+        assert out == self.through(list(text), stops)
+        assert text.startswith(out) and not any(stop in out for stop in stops)
+        if not any(stop in text for stop in stops):
+            assert out == text
+
+    def test_the_first_to_be_complete_wins(self) -> None:
+        assert self.through(["xabcd"], ["abcd", "bc"]) == self.through(list("xabcd"), ["abcd", "bc"]) == "xa"
+
+    def test_says_that_it_was_hit(self) -> None:
+        stops = StopStrings(["END"])
+        assert (stops.push("a E"), stops.hit) == ("a ", False)
+        assert (stops.push("ND b"), stops.hit, stops.push("c"), stops.finish()) == ("", True, "", "")
+
+    def through(self, pieces: Sequence[str], stops: Sequence[str]) -> str:
+        filter = StopStrings(stops)
+        return "".join([*(filter.push(piece) for piece in pieces), filter.finish()])
