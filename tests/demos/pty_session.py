@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Session:
         os.close(self._master)
 
     def send(self, text: str) -> None:
+        if text == CTRL_C:
+            self._wait_until_it_waits()
         os.write(self._master, text.encode())
 
     def expect(self, text: str) -> str:
@@ -59,6 +62,13 @@ class Session:
         while self._more():
             pass
         return self._process.wait(PATIENCE)
+
+    def _wait_until_it_waits(self) -> None:
+        """CPython looks for a Ctrl-C at its prompt only while it waits for a key: one that comes in the instant between showing
+        the prompt and waiting is noticed at the next key. A person is never that fast, a test is."""
+        state = Path(f"/proc/{self._process.pid}/stat")
+        while state.exists() and state.read_text("utf-8").rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.01)
 
     def _more(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], PATIENCE)
