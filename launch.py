@@ -14,7 +14,7 @@ from pathlib import Path
 
 from demos import cli
 from demos.terminal import printable
-from models import catalog
+from models import catalog, zerogpu
 from models.registry import Registry
 from shared import settings as settings_module
 from shared.engine import ModelSpec, Source
@@ -58,8 +58,11 @@ def build_registry(settings: Settings) -> Registry:
         specs = (DEMO, *specs)
     if settings.api_base:
         specs = (_endpoint(settings), *specs)
-    if settings.model and settings.model not in {spec.id for spec in specs} and Path(settings.model).expanduser().exists():
-        specs = (local.spec_of_path(Path(settings.model).expanduser()), *specs)
+    asked = settings.model
+    if asked and asked not in {spec.id for spec in specs} and Path(asked).expanduser().exists():
+        specs = (local.spec_of_path(Path(asked).expanduser()), *specs)
+        asked = specs[0].id
+    specs = zerogpu.offered(specs, os.environ, asked=asked)
     store = Store(settings.models_path, source=settings.source, offline=settings.offline)
     return Registry(specs, files=store, keep=settings.keep)
 
@@ -103,8 +106,9 @@ def _run(settings: Settings, flags: dict[str, object]) -> int:
     try:
         if flags.get("command"):
             return cli.run(settings, registry, flags, start_model(settings, registry))
-        from demos import app  # Gradio is imported only for the page
+        from demos import app, space  # Gradio is imported only for the page
 
+        space.declare_gpu_function(os.environ)
         return app.serve(settings, registry, start_model(settings, registry))
     finally:
         registry.close()
