@@ -8,6 +8,7 @@ Each is a `gr.HTML` whose template is fixed: a template is code (`${…}` in it 
     stage_card   {"title": str, "detail": str, "done": number, "total": number}   total 0: no bar, the work is not counted
     error_card   {"cause": str, "remedy": str, "log": str, "action": str}   log and action may be missing; the action is a button that
                  triggers the component's `click` event
+    plain_line   {"text": str}
     hero         {"subline": str}   empty: the default line
 """
 
@@ -126,10 +127,10 @@ def error_card(elem_id: str = "chat-error") -> gr.HTML:
 def plain_line(elem_id: str) -> gr.HTML:
     """One line of text, whatever is in it; hidden while it is empty. Announced politely when it changes."""
     return gr.HTML(
-        "",
+        {"text": ""},
         html_template='<div class="pz-line" role="status" hidden></div>',
         js_on_load="""const show = () => {
-  const line = element.querySelector('.pz-line'), text = props.value || '';
+  const line = element.querySelector('.pz-line'), text = (props.value && props.value.text) || '';
   line.textContent = text;
   line.hidden = !text;
 };"""

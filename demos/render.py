@@ -20,7 +20,10 @@ SHOWN = 40  # turns on the page; the browser's cost per update grows with each
 FOOT_BEGIN, FOOT_END = "\u2063", "\u2064"
 CARET = "▍"
 _MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\d$\w])")
-_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+_CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
+_MATH_SPAN = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\]|\$\$.*?\$\$)", re.DOTALL)
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_REMOTE_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\(\s*<?\s*(?:[a-z]+:)?//)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def _card(title: str, detail: str = "") -> dict[str, Any]:
 
 
 def _user(turn: Turn) -> dict[str, Any]:
-    return {"role": "user", "content": {"type": "text", "text": turn.question.text}}
+    return {"role": "user", "content": {"type": "text", "text": shown(turn.question.text)}}
 
 
 def _assistant(turn: Turn, t: Strings, live: bool) -> Sequence[dict[str, Any]]:
@@ -130,9 +133,9 @@ def _assistant(turn: Turn, t: Strings, live: bool) -> Sequence[dict[str, Any]]:
     if turn.reasoning:
         thinking = live and not turn.answer
         metadata = {"title": t("chat.thinking") if thinking else t("chat.thoughts"), "status": "pending" if thinking else "done"}
-        messages.append({"role": "assistant", "content": {"type": "text", "text": turn.reasoning}, "metadata": metadata})
+        messages.append({"role": "assistant", "content": {"type": "text", "text": shown(turn.reasoning)}, "metadata": metadata})
     if turn.answer:
-        text = with_math(turn.answer) + (f" {CARET}" if live else "")
+        text = shown(turn.answer) + (f" {CARET}" if live else "")
         messages.append({"role": "assistant", "content": {"type": "text", "text": text}})
     if not live and (line := foot(turn, t)):
         html = f'{FOOT_BEGIN}<span class="pz-foot">{line}</span>{FOOT_END}'  # no text of a model or a visitor in it
@@ -140,9 +143,17 @@ def _assistant(turn: Turn, t: Strings, live: bool) -> Sequence[dict[str, Any]]:
     return messages
 
 
-def with_math(text: str) -> str:
-    r"""`$x$` as `\(x\)`, where it is mathematics and not money, and not inside code: a single dollar is no delimiter of the page."""
-    if "$" not in text:
+def shown(text: str) -> str:
+    r"""`text` as Markdown the page may render: what it shows is what was written.
+
+    HTML is shown, not obeyed (a pasted `<div>` stays visible), a picture on another host becomes a link, and `$x$` becomes
+    `\(x\)` where it is mathematics and not money. Code stays as it is."""
+    if not any(mark in text for mark in "<$!"):
         return text
     pieces = _CODE.split(text)
-    return "".join(piece if i % 2 else _MATH.sub(r"\\(\1\\)", piece) for i, piece in enumerate(pieces))
+    return "".join(piece if i % 2 else _prose(piece) for i, piece in enumerate(pieces))
+
+
+def _prose(text: str) -> str:
+    pieces = _MATH_SPAN.split(_MATH.sub(r"\\(\1\\)", text))
+    return "".join(piece if i % 2 else _REMOTE_IMAGE.sub("", _TAG.sub("&lt;", piece)) for i, piece in enumerate(pieces))

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 MOST_CHARACTERS = 200_000  # of one message; the engine then says whether its tokens fit
 SAVE_SECONDS = 1.0  # how much of an answer a reload may lose
 LATEX = [{"left": left, "right": right, "display": left in ("$$", "\\[")} for left, right in (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"))]
+LINES = ("title", "notice", "card")  # places that show one line of text
 Answering = Callable[[Conversation], Conversation]
 
 
@@ -241,7 +242,7 @@ class ChatTab:
         t = self._t(request)
         values = components.sampling_values(self.app.registry.spec(model_id).sampling)
         pill = view.resting_pill(self.app.registry, model_id, t)["pill"]
-        return [pill, self._line(model_id, t), *(values[name] for name in self.sampling.names)]
+        return [pill, {"text": self._line(model_id, t)}, *(values[name] for name in self.sampling.names)]
 
     def on_persona(self, request: gr.Request, persona: str) -> str:
         return personas()[persona].system[self._t(request).language] if persona in personas() else ""
@@ -276,7 +277,7 @@ class ChatTab:
         """A view as Gradio wants it; the empty page and the log take turns."""
         values = dict(values)
         empty = values.pop("empty", None)
-        shown = {self.places[name]: value for name, value in values.items()}
+        shown = {self.places[name]: {"text": value} if name in LINES else value for name, value in values.items()}
         if empty is not None:
             shown[self.empty] = gr.Column(visible=empty)
             shown[self.log] = gr.Chatbot(values["log"], visible="hidden" if empty else True)

@@ -157,7 +157,9 @@ def test_a_stop_string_never_leaks(loaded: Loaded) -> None:
 
 def test_cancel_while_writing(loaded: Loaded) -> None:
     cancel, events = Cancel(), []
-    for event in loaded.engine.stream([user("Tell me a long story about the sea.")], Sampling(temperature=0, max_tokens=400), cancel=cancel):
+    for event in loaded.engine.stream(
+        [user("Tell me a long story about the sea.")], Sampling(temperature=0, max_tokens=400), cancel=cancel
+    ):
         events.append(event)
         if sum(isinstance(e, TextDelta) for e in events) == 3:
             cancel.set()

@@ -1,0 +1,165 @@
+"""A real page in a real Chromium: the program started as a user starts it, on the real default model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def chromium() -> str:
+    """The system's Chromium. Without one these tests are skipped, or fail where REQUIRE_BROWSER says that there must be one."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    reason = "there is no Chromium on this machine (Debian: apt-get install chromium)"
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(f"REQUIRE_BROWSER is set, and {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@dataclass
+class App:
+    """The running program: its address, and its process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def children(self) -> list[int]:
+        """Process ids of what it started: the model's child among them."""
+        out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False).stdout
+        return [int(pid) for pid in out.split()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(*flags: str, data_dir: Path) -> App:
+    """`python launch.py` with these flags, once it answers."""
+    port = free_port()
+    log = data_dir / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "launch.py", "--port", str(port), "--data-dir", str(data_dir), *flags], cwd=ROOT, stdout=output, stderr=output,
+        )  # fmt: skip
+    app = App(f"http://127.0.0.1:{port}", process, log)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{app.url}/healthz", timeout=5):
+                return app
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the page did not come up:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
+    apps: list[App] = []
+
+    def run(*flags: str) -> App:
+        apps.append(start(*flags, data_dir=tmp_path_factory.mktemp("app")))
+        return apps[-1]
+
+    yield run
+    for app in apps:
+        app.process.send_signal(signal.SIGTERM)
+    for app in apps:
+        app.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def app(start_app: Callable[..., App], default_gguf: Path, models_dir: Path) -> App:
+    """One program on the real model for all tests that do not break it."""
+    return start_app("--models-dir", str(models_dir))
+
+
+@dataclass
+class Visitor:
+    """One browser profile with one page, what it asked the network for, and what its console said."""
+
+    context: BrowserContext
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, url: str) -> None:
+        self.page.goto(url)
+        self.page.locator("#chat-composer textarea").wait_for(timeout=60_000)
+        self.page.locator("#pill b").filter(has_text=r"").wait_for()
+        self.page.wait_for_function("document.querySelector('#chat-title')?.textContent.trim().length > 0", timeout=60_000)
+
+    def ask(self, text: str) -> None:
+        """Send, and wait until the page has taken the question: from then on Stop is there, until the answer ends."""
+        before = len(self.questions())
+        self.submit(text)
+        self.page.wait_for_function("n => document.querySelectorAll('#chat-log .user-row .prose').length > n", arg=before, timeout=30_000)
+
+    def submit(self, text: str) -> None:
+        self.page.locator("#chat-composer textarea").fill(text)
+        self.page.locator("#chat-composer .submit-button").click()
+
+    def finished(self) -> None:
+        """Until the composer offers Send again and a footer stands under the answer."""
+        self.page.locator("#chat-composer .submit-button").wait_for(timeout=120_000)
+        self.page.locator("#chat-log .pz-foot").last.wait_for(timeout=20_000)
+
+    def answers(self) -> list[str]:
+        """The texts of the assistant's rows, footers included."""
+        return self.page.locator("#chat-log .bot-row").all_inner_texts()
+
+    def questions(self) -> list[str]:
+        return [text.strip() for text in self.page.locator("#chat-log .user-row .prose").all_inner_texts()]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """A new visitor with an empty profile; at the end, nothing may have been asked of another host or gone wrong in the console."""
+    visitors: list[Visitor] = []
+
+    def new(url: str, **options: object) -> Visitor:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, "locale": "en-US", **options})  # type: ignore[arg-type]
+        visitor = Visitor(context, context.new_page())
+        visitor.page.on("request", lambda request: visitor.requests.append(request.url))
+        visitor.page.on("console", lambda message: visitor.errors.append(message.text) if message.type == "error" else None)
+        visitor.page.on("pageerror", lambda error: visitor.errors.append(str(error)))
+        visitors.append(visitor)
+        visitor.open(url)
+        return visitor
+
+    yield new
+    for visitor in visitors:
+        visitor.context.close()
+        assert not visitor.errors
+        hosts = {url.split("/")[2].split(":")[0] for url in visitor.requests if url.startswith(("http", "ws"))}
+        assert hosts <= {"127.0.0.1"}
