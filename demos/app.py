@@ -5,6 +5,7 @@ Gradio is imported here, in cards.py, components.py, labels.py, render.py, theme
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import secrets
@@ -165,8 +166,8 @@ def _can_bind(address: str, port: int) -> bool:
         except OverflowError as error:
             raise BadRequest(f"{port} is no port.", "Ports go from 1 to 65535.") from error
         except OSError as error:
-            if error.errno == 99:  # EADDRNOTAVAIL
-                raise BadRequest(f"{address} is not an address of this machine.", "Check --host, or use --listen for all of them.") from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise BadRequest(f"{address} is not an address of this machine.", "Check --host; --listen means all of them.") from error
             return False
     return True
 

@@ -66,8 +66,8 @@ def hero() -> gr.HTML:
     """Ink mountains, a sun and one line; first run only."""
     return gr.HTML(
         {"subline": ""},
-        html_template='<div class="pz-hero"><div class="pz-mountains" aria-hidden="true"></div><div class="pz-sun" aria-hidden="true"></div>'
-        '<h1 data-t="chat.hero"></h1><p></p></div>',
+        html_template='<div class="pz-hero"><div class="pz-mountains" aria-hidden="true"></div>'
+        '<div class="pz-sun" aria-hidden="true"></div><h1 data-t="chat.hero"></h1><p></p></div>',
         js_on_load="""const show = () => {
   pz.fill(element);
   element.querySelector('p').textContent = (props.value && props.value.subline) || pz.t('chat.subline');
@@ -82,7 +82,8 @@ def stage_card(elem_id: str = "chat-stage") -> gr.HTML:
     return gr.HTML(
         None,
         html_template='<div class="pz-card pz-stage" hidden><div class="pz-card-title" role="status"></div>'
-        '<div class="pz-track" role="progressbar" aria-valuemin="0" aria-valuemax="100"><div></div></div><div class="pz-detail"></div></div>',
+        '<div class="pz-track" role="progressbar" aria-valuemin="0" aria-valuemax="100"><div></div></div>'
+        '<div class="pz-detail"></div></div>',
         js_on_load="""const show = () => {
   const v = props.value, card = element.querySelector('.pz-stage'), track = card.querySelector('.pz-track');
   const title = card.querySelector('.pz-card-title'), share = v && v.total ? Math.min(1, v.done / v.total) : 0;
@@ -144,9 +145,11 @@ def page_controls() -> gr.HTML:
     return gr.HTML(
         html_template=f"""<div class="pz-controls"><h2 data-t="app.settings"></h2>
 <fieldset><legend data-t="app.language"></legend><div class="pz-segments">
-{_choice("pz-language", "en", '<span lang="en">English</span>')}{_choice("pz-language", "zh", '<span lang="zh-CN">中文</span>')}</div></fieldset>
+{_choice("pz-language", "en", '<span lang="en">English</span>')}
+{_choice("pz-language", "zh", '<span lang="zh-CN">中文</span>')}</div></fieldset>
 <fieldset><legend data-t="app.appearance"></legend><div class="pz-segments">{_choice("pz-theme", "system", _text("app.appearance_system"))}
-{_choice("pz-theme", "light", _text("app.appearance_light"))}{_choice("pz-theme", "dark", _text("app.appearance_dark"))}</div></fieldset></div>""",
+{_choice("pz-theme", "light", _text("app.appearance_light"))}
+{_choice("pz-theme", "dark", _text("app.appearance_dark"))}</div></fieldset></div>""",
         js_on_load="""pz.fill(element);
 const on = (name, now, then) => element.querySelectorAll(`input[name=${name}]`).forEach((input) => {
   input.checked = input.value === now;

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
-    "worker-src 'self' blob:; frame-src 'self' blob: data:; form-action 'self'; object-src 'none'; base-uri 'self'; frame-ancestors {ancestors}"
+    "worker-src 'self' blob:; frame-src 'self' blob: data:; form-action 'self'; object-src 'none'; "
+    "base-uri 'self'; frame-ancestors {ancestors}"
 )
 
 

@@ -76,7 +76,7 @@ def strings_for(request: Request | None, settings: Settings) -> Strings:
 
 def _known(tag: str) -> Language | None:
     prefix = tag.strip().lower().replace("_", "-").split("-")[0]
-    return cast(Language, prefix) if prefix in LANGUAGES else None
+    return next((language for language in LANGUAGES if language == prefix), None)
 
 
 def _preferred(accepted: str) -> Language:

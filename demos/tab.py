@@ -16,7 +16,8 @@ class App:
 
     `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
     `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
-    (`demos/cards.py` has its values), `page` the Blocks for load events. All three are set while the page is built, and Any because this module knows no Gradio. `browser_secret` encrypts what a browser keeps."""
+    (`demos/cards.py` has its values), `page` the Blocks for load events. All three are set while the page is built, and Any because
+    this module knows no Gradio. `browser_secret` encrypts what a browser keeps."""
 
     registry: Registry
     settings: Settings

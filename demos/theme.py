@@ -42,7 +42,8 @@ COLOURS = {
     "button_cancel_background_fill": SURFACE, "button_cancel_background_fill_hover": WASH, "button_cancel_border_color": EDGE,
     "button_cancel_border_color_hover": EDGE, "button_cancel_text_color": INK1, "button_cancel_text_color_hover": INK1,
     "block_shadow": NONE, "input_shadow": NONE, "input_shadow_focus": NONE,
-    "button_primary_shadow": NONE, "button_secondary_shadow": NONE, "button_primary_shadow_hover": NONE, "button_secondary_shadow_hover": NONE,
+    "button_primary_shadow": NONE, "button_secondary_shadow": NONE,
+    "button_primary_shadow_hover": NONE, "button_secondary_shadow_hover": NONE,
     "button_primary_shadow_active": NONE, "button_secondary_shadow_active": NONE,
     "block_border_width": "0px", "panel_border_width": "0px", "input_border_width": "1px", "button_border_width": "1px",
     "checkbox_label_border_width": "0px",
@@ -67,5 +68,5 @@ def theme() -> gr.themes.Base:
     """Paper and ink; system fonts only, so no request leaves for a font."""
     base = gr.themes.Base(font=["var(--pz-sans)"], font_mono=["var(--pz-mono)"])
     both = COLOURS | {f"{name}_dark": value for name, value in COLOURS.items()}
-    settable = set(gr.themes.Base.set.__kwdefaults__)
+    settable = set(gr.themes.Base.set.__kwdefaults__ or ())
     return base.set(**{name: value for name, value in both.items() if name in settable or not name.endswith("_dark")}, **SHAPES)

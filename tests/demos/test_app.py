@@ -169,7 +169,8 @@ def test_the_head_names_no_other_host() -> None:
 @contextmanager
 def program(*flags: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "launch.py", "--demo", *flags]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment) as process:
         try:
             yield process
         finally:
