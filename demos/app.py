@@ -20,8 +20,7 @@ from pathlib import Path
 import gradio as gr
 from gradio import networking
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Mount
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute
 
 from demos import api, cards
 from demos.head import PageHead
@@ -94,7 +93,7 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
 
 def launch(page: gr.Blocks, settings: Settings, registry: Registry, *, port: int, users: list[tuple[str, str]] | None = None) -> None:
     """Start the server in the background, with everything that is not Gradio's default. ZeroGPU needs this to be `Blocks.launch`."""
-    routes: list[BaseRoute] = [*api.routes(registry, VERSION), Mount("/puyu", StaticFiles(directory=FOLDER / "assets"))]
+    routes: list[BaseRoute] = [*api.routes(registry, VERSION)]
     head = Middleware(PageHead, settings=settings, tabs=chosen_tabs(settings.tabs))
     headers = Middleware(SecurityHeaders, on_space=bool(os.environ.get("SPACE_ID")))
     page.launch(

@@ -115,6 +115,14 @@ def test_healthz_answers_while_a_model_loads() -> None:
     registry.close()
 
 
+def test_pictures_are_served_behind_a_proxy_that_strips_its_prefix_and_nothing_else_is() -> None:
+    registry = Registry([SPEC], files=NoFiles())
+    with TestClient(Starlette(routes=api.routes(registry, "9.9")), root_path="/studio") as client:
+        assert client.get("/puyu/seal.svg").status_code == 200
+        for name in ("nothing", "..%2Fapp.py", "%2e%2e/app.py"):
+            assert client.get(f"/puyu/{name}").status_code == 404
+
+
 def small_site(settings: Settings, *, on_space: bool = False) -> TestClient:
     async def page(request: Request) -> HTMLResponse:
         return HTMLResponse("<html><head><title>x</title></head><body>é</body></html>")
