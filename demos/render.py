@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demos.chat.turns import Conversation, Turn, can_continue
 from demos.strings import Strings
+from demos.turns import Conversation, Turn, can_continue
 from shared.engine import Progress
 from shared.errors import DemoError
 from shared.events import PromptProgress

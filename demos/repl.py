@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from demos import transcript
-from demos.chat import turns
+from demos import transcript, turns
 from demos.terminal import Terminal, describe, run_interruptibly
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Sampling

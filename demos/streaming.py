@@ -55,7 +55,7 @@ def _gather(items: queue.SimpleQueue[tuple[T | None, BaseException | None]], can
     due, give_up = 0.0, float("inf")
     while True:
         now = time.monotonic()
-        if cancel:
+        if cancel.is_set():
             give_up = min(give_up, now + PATIENCE)
         if batch and now >= due:
             yield batch

@@ -228,7 +228,7 @@ def _consume(
     while (item := items.get()) is not future:
         if not isinstance(item, _Interrupt):
             show(item)
-        elif cancel:
+        elif cancel.is_set():
             raise KeyboardInterrupt
         else:
             stopping()

@@ -176,7 +176,7 @@ class Registry:
                     if ahead + 1 != told:
                         told = ahead + 1
                         on_progress(Progress("waiting", spec.id, total=told))
-                    if cancel:
+                    if cancel.is_set():
                         raise Cancelled
                     self._changed.wait(0.1)  # also looks at `cancel` this often
             finally:
@@ -187,7 +187,7 @@ class Registry:
         """Wait until there is room and mark it ours (True), or until somebody else loaded this very model (False)."""
         told: str | None = None
         while True:
-            if cancel:
+            if cancel.is_set():
                 raise Cancelled
             with self._changed:
                 if self._closed or (spec.id in self._slots and self._slots[spec.id].engine is not None):

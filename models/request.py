@@ -77,7 +77,7 @@ def interruptible(work: Callable[[], T], cancel: Cancel, seconds: float, discard
     unsubscribe = cancel.subscribe(changed.set)
     changed.wait(seconds)
     unsubscribe()
-    if future.done() and not cancel:
+    if future.done() and not cancel.is_set():
         return future.result()
     future.add_done_callback(lambda late: None if late.exception() else discard(late.result()))
     stop_if(cancel)
@@ -85,7 +85,7 @@ def interruptible(work: Callable[[], T], cancel: Cancel, seconds: float, discard
 
 
 def stop_if(cancel: Cancel) -> None:
-    if cancel:
+    if cancel.is_set():
         raise Cancelled
 
 

@@ -80,7 +80,8 @@ class Cancel:
         for callback in callbacks:
             callback()
 
-    def __bool__(self) -> bool:
+    def is_set(self) -> bool:
+        """Asked for by name: were an unset one false, `cancel or Cancel()` would quietly replace it."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from demos import components, streaming
-from demos.chat import reply, turns
-from demos.chat.reply import Choices
+from demos import components, reply, streaming, turns
+from demos.reply import Choices
 from demos.tab import App
 from shared.engine import Cancel, Cancelled
 from shared.errors import DemoError

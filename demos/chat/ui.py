@@ -11,15 +11,15 @@ from typing import Any
 
 import gradio as gr
 
-from demos import cards, components, render, streaming
-from demos.chat import api, reply, turns, view
+from demos import cards, components, render, reply, streaming, turns
+from demos.chat import api, view
 from demos.chat.personas import personas
-from demos.chat.reply import Choices, Dropped
-from demos.chat.turns import Conversation
 from demos.chat.view import View
 from demos.labels import label
+from demos.reply import Choices, Dropped
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
+from demos.turns import Conversation
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError
 from shared.messages import user

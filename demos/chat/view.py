@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from demos import render
-from demos.chat import turns
-from demos.chat.reply import Dropped, Update
-from demos.chat.turns import Conversation
+from demos import render, turns
+from demos.reply import Dropped, Update
 from demos.strings import Strings
+from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import ModelSpec, Progress
 from shared.events import Event, PromptProgress

@@ -135,11 +135,11 @@ class Answer:
         prompt, cancel, scores = self._request.prompt, self._request.cancel, None
         yield [PromptProgress(self._cached, len(prompt))]
         for at in range(self._cached, len(prompt), self._decoder.batch):
-            if cancel:
+            if cancel.is_set():
                 return None
             scores = self._decoder.forward(prefix, prompt[at : at + self._decoder.batch])
             yield [PromptProgress(len(prefix.ids), len(prompt))]
-        return None if cancel else scores
+        return None if cancel.is_set() else scores
 
     def _write(self, prefix: Prefix, scores: torch.Tensor) -> Batches:
         sampling, cancel = self._request.sampling, self._request.cancel
@@ -154,7 +154,7 @@ class Answer:
                 break
             self._count()
             yield text.push(token)
-            if text.stopped or self._output == room or cancel:
+            if text.stopped or self._output == room or cancel.is_set():
                 reason = "stop" if text.stopped else "length" if self._output == room else "cancelled"
                 break
             scores = self._decoder.forward(prefix, [token])

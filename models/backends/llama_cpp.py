@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -68,7 +68,7 @@ class LlamaCpp:
                 yield from answer.read(chunk)
                 if answer.stopped:
                     break
-        yield from answer.end(cancelled=bool(cancel))
+        yield from answer.end(cancelled=cancel.is_set())
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         return len(self._ids(messages, tools))
@@ -97,7 +97,7 @@ class LlamaCpp:
         except httpx.HTTPError as error:
             raise self._child.failure() from error
 
-    def _chunks(self, request: dict[str, Any], cancel: Cancel) -> Iterator[dict[str, Any]]:
+    def _chunks(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any], None, None]:
         """The server's chunks, until it or `cancel` ends them."""
         line = Line()
         unsubscribe = cancel.subscribe(line.hang_up)
@@ -110,7 +110,7 @@ class LlamaCpp:
                     if text.startswith("data: "):
                         yield json.loads(text[6:])
         except httpx.HTTPError as error:
-            if not cancel:
+            if not cancel.is_set():
                 raise self._child.failure() from error
         finally:
             unsubscribe()
@@ -184,7 +184,7 @@ class _Child:
         finally:
             unsubscribe()
             timer.cancel()
-        if cancel:
+        if cancel.is_set():
             raise Cancelled
         if not line:
             self._process.wait()

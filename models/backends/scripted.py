@@ -16,7 +16,7 @@ from pathlib import Path
 from shared import chatml
 from shared.engine import Cancel, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
 from shared.errors import ModelUnavailable
-from shared.events import Done, DoneReason, Event, PromptProgress, TextDelta, Usage
+from shared.events import Done, DoneReason, Event, PromptProgress, Usage
 from shared.messages import Message
 from shared.tag_router import StopStrings, TagRouter, tags_for
 
@@ -41,7 +41,7 @@ class Scripted:
         cancel, began = cancel if cancel is not None else Cancel(), time.monotonic()
         prompt_tokens = self.count(messages, tools=tools)
         for done in range(0, prompt_tokens + PREFILL_BATCH, PREFILL_BATCH):
-            if cancel:
+            if cancel.is_set():
                 yield Done("cancelled", Usage(prompt_tokens, 0, 0, 0.0, time.monotonic() - began))
                 return
             yield PromptProgress(min(done, prompt_tokens), prompt_tokens)
@@ -54,7 +54,7 @@ class Scripted:
         reason: DoneReason = "length" if len(pieces) > sampling.max_tokens else "stop"
         for piece in pieces[: sampling.max_tokens]:
             self._pause(cancel)
-            if cancel:
+            if cancel.is_set():
                 reason = "cancelled"
                 break
             output, first = output + 1, first or time.monotonic() - began

@@ -39,12 +39,12 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no folder to load.", "Give it a source in the catalog.")
     try:
-        checkpoint = read_checkpoint(path, dtype, device, cancelled=lambda: bool(cancel))
+        checkpoint = read_checkpoint(path, dtype, device, cancelled=lambda: cancel.is_set())
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise too_big(f"{spec.id} does not fit into the memory of {device}") from error
         raise
-    if cancel:
+    if cancel.is_set():
         raise Cancelled
     return TransformersLocal(spec, checkpoint)
 

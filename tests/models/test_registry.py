@@ -30,7 +30,7 @@ class Echo:
         for piece in messages[-1].text:
             if self.closed.is_set():
                 raise ModelUnavailable(f"{self.name} was closed.", "Ask again.")
-            if cancel:
+            if cancel.is_set():
                 yield Done("cancelled", Usage(1, 0, 0, 0.0, 0.0))
                 return
             yield TextDelta(piece)
@@ -81,7 +81,7 @@ class Place:
 
     def _wait(self, cancel: Cancel) -> None:
         while not self.hold.wait(0.01):
-            if cancel:
+            if cancel.is_set():
                 raise Cancelled
 
 

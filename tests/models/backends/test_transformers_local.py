@@ -38,7 +38,7 @@ class CancelAfter(Cancel):
         super().__init__()
         self._looks = looks
 
-    def __bool__(self) -> bool:
+    def is_set(self) -> bool:
         self._looks -= 1
         if self._looks < 0:
             self.set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from demos.chat import turns
-from demos.chat.turns import Conversation
+from demos import turns
+from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, Progress, Sampling
 from shared.events import Done, Event, ReasoningDelta, TextDelta
