@@ -44,3 +44,17 @@ def models_dir() -> Path:
 def default_gguf(default_spec: ModelSpec, models_dir: Path) -> Path:
     store = Store(models_dir)
     return store.find(default_spec) or store.fetch(default_spec, lambda progress: None, Cancel())
+
+
+@pytest.fixture(scope="session")
+def default_bf16_folder(default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model's weights as a folder of bfloat16 safetensors, as transformers reads them out of the GGUF."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder = tmp_path_factory.mktemp("bf16") / "smollm2"
+    where = {"pretrained_model_name_or_path": default_gguf.parent, "gguf_file": default_gguf.name, "local_files_only": True}
+    model = AutoModelForCausalLM.from_pretrained(**where, quantization_config=GgufConfig(dequantize=True))
+    model.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    return folder

@@ -169,7 +169,7 @@ class Answer:
             choices.take(token)
             self._count()
             yield []
-            if self._request.cancel:
+            if self._request.cancel.is_set():
                 return "cancelled"
             if choices.decided is None:
                 if self._output == self._request.room:

@@ -30,7 +30,7 @@ class Echo:
         for piece in messages[-1].text:
             if self.closed.is_set():
                 raise ModelUnavailable(f"{self.name} was closed.", "Ask again.")
-            if cancel.is_set():
+            if cancel is not None and cancel.is_set():
                 yield Done("cancelled", Usage(1, 0, 0, 0.0, 0.0))
                 return
             yield TextDelta(piece)

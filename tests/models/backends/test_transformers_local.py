@@ -42,7 +42,7 @@ class CancelAfter(Cancel):
         self._looks -= 1
         if self._looks < 0:
             self.set()
-        return super().__bool__()
+        return super().is_set()
 
 
 def opened(folder: Path, **fields: Any) -> TransformersLocal:

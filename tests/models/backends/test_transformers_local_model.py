@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
@@ -13,7 +14,6 @@ from models.backends.transformers_local import TransformersLocal
 from shared.engine import Cancel, Sampling
 from shared.events import Done, TextDelta
 from shared.messages import Message, assistant, user
-from tests.default_model import bfloat16_folder, default_gguf
 
 pytestmark = pytest.mark.model
 GREEDY = Sampling(temperature=0, max_tokens=32)
@@ -21,8 +21,8 @@ QUESTION = [user("What is the capital of France?")]
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersLocal]:
-    folder = bfloat16_folder(default_gguf(), tmp_path_factory.mktemp("smollm2"))
+def engine(default_bf16_folder: Path) -> Iterator[TransformersLocal]:
+    folder = default_bf16_folder
     engine = transformers_local.load(local.spec_of_path(folder), folder, on_progress=lambda progress: None, cancel=Cancel())
     yield engine
     engine.close()
@@ -46,9 +46,8 @@ def test_it_chooses_and_continues(engine: TransformersLocal) -> None:
     assert answer(engine, [*QUESTION, assistant("The capital of France is")])[0].startswith(" Paris")
 
 
-def test_its_prompt_is_that_of_its_own_template(engine: TransformersLocal, tmp_path_factory: pytest.TempPathFactory) -> None:
-    gguf = default_gguf()
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+def test_its_prompt_is_that_of_its_own_template(engine: TransformersLocal, default_bf16_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(default_bf16_folder, local_files_only=True)
     conversation = [{"role": "user", "content": "Is this 浦语工坊? 🐷\n\n    if x:"}]
     expected = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
     assert engine.count([user(conversation[0]["content"])]) == len(expected)
