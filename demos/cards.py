@@ -9,6 +9,7 @@ Each is a `gr.HTML` whose template is fixed: a template is code (`${…}` in it 
     error_card   {"cause": str, "remedy": str, "log": str, "action": str}   log and action may be missing; the action is a button that
                  triggers the component's `click` event
     plain_line   {"text": str}
+    download     {"name": str, "text": str, "at": number}   a new value starts a download; `at` makes the same file twice two values
     hero         {"subline": str}   empty: the default line
 """
 
@@ -137,6 +138,24 @@ def plain_line(elem_id: str) -> gr.HTML:
 };"""
         + LIVE,
         elem_id=elem_id, elem_classes="pz-notice" if "notice" in elem_id else None, apply_default_css=False,
+    )  # fmt: skip
+
+
+def download(elem_id: str) -> gr.HTML:
+    """A file made in the browser from a value, so nothing is written on the server; shows nothing itself."""
+    return gr.HTML(
+        None,
+        html_template="<span hidden></span>",
+        js_on_load="""watch('value', () => {
+  const v = props.value;
+  if (!v) return;
+  const link = document.createElement('a'), url = URL.createObjectURL(new Blob([v.text], {type: 'text/markdown;charset=utf-8'}));
+  link.href = url;
+  link.download = v.name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+});""",
+        elem_id=elem_id, elem_classes="pz-slot", apply_default_css=False,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from demos.strings import Strings
 from demos.turns import Conversation, Turn, can_continue
 from shared.engine import Progress
-from shared.errors import DemoError
+from shared.errors import BadRequest, DemoError
 from shared.events import PromptProgress
 
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
@@ -92,7 +92,8 @@ def error_card(error: DemoError | None, t: Strings, *, kept: bool) -> dict[str, 
     if error is None:
         return {"cause": t("error.unexpected"), "remedy": t("error.unexpected_remedy"), "log": "", "action": t("chat.retry")}
     detail = " ".join(part for part in (error.cause, error.remedy, said) if part)
-    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log, "action": t("chat.retry")}
+    action = "" if isinstance(error, BadRequest) else t("chat.retry")  # the same request would be refused again
+    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log, "action": action}
 
 
 def size(count: float) -> str:

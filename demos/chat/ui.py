@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -48,6 +46,7 @@ class ChatTab:
         self.places = {
             "log": self.log, "stage": self.stage, "error": self.error, "notice": self.notice, "composer": self.composer, "pill": app.pill,
             "title": self.title, "empty": self.empty, "conversation": self.conversation, "saved": self.saved, "card": self.card,
+            "hero": self.hero, "fetch": self.fetch,
         }  # fmt: skip
         self._wire()
         api.add(app)
@@ -65,12 +64,12 @@ class ChatTab:
         with gr.Row(elem_id="chat-strip"):
             self.title = cards.plain_line("chat-title")
             self.new = gr.Button(label("chat.new"), elem_classes="pz-ghost", size="sm", elem_id="chat-new")
-            self.export = gr.DownloadButton(label("chat.export"), elem_classes="pz-ghost", size="sm", elem_id="chat-export")
+            self.export = gr.Button(label("chat.export"), elem_classes="pz-ghost", size="sm", elem_id="chat-export")
         with gr.Column(elem_id="chat-empty") as self.empty:
-            cards.hero()
+            self.hero = cards.hero()
             with gr.Column(elem_id="chat-model-card", elem_classes="pz-card"):
                 self.card = cards.plain_line("chat-model-line")
-                self.fetch = gr.Button(label("chat.load"), elem_classes="pz-ghost", size="sm", elem_id="chat-fetch")
+                self.fetch = gr.Button(label("chat.download_and_load"), variant="primary", size="sm", elem_id="chat-fetch", visible=False)
             with gr.Row(elem_id="chat-starters"):
                 keys = [f"chat.starter_{n}" for n in range(1, 5)]
                 self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in keys]
@@ -86,6 +85,7 @@ class ChatTab:
             elem_id="chat-composer", elem_classes="pz-composer", autofocus=True,
         )  # fmt: skip
         gr.HTML(label("chat.note"), elem_id="chat-note")
+        self.file = cards.download("chat-file")
 
     def _wire(self) -> None:
         out = list(self.places.values())
@@ -103,8 +103,8 @@ class ChatTab:
         self.log.undo(self.on_undo, [self.conversation, *self.settings], out, **quick)
         self.fetch.click(self.on_load_model, **ask)
         self.new.click(self.on_new, self.settings, out, show_progress="hidden", api_visibility="private")
-        self.export.click(self.on_export, self.conversation, self.export, **quick)
-        self.model.input(self.on_model, self.model, [app_part for app_part in (self.app.pill, self.card, *self.sampling.inputs)], **quick)
+        self.export.click(self.on_export, self.conversation, self.file, **quick)
+        self.model.input(self.on_model, self.model, [*out, *self.sampling.inputs], **quick)
         self.persona.input(self.on_persona, self.persona, self.system, **quick)
         self.reset.click(self.on_reset, self.model, [self.persona, self.system, *self.sampling.inputs], **quick)
         for setting in self.settings:
@@ -208,7 +208,7 @@ class ChatTab:
                 error = render.error_card(failure, t, kept=False)
         rest = view.resting_pill(self.app.registry, self._known(values["model"]), t)
         composer = gr.Textbox(submit_btn=True, stop_btn=False)
-        yield self._show({**rest, "stage": None, "error": error, "composer": composer, "card": self._line(values["model"], t)})
+        yield self._show({**rest, "stage": None, "error": error, "composer": composer, **self._about(values["model"], t)})
 
     def _warm(self, model_id: str, cancel: Cancel, emit: Callable[[Any], None]) -> None:
         with self.app.registry.lease(model_id, cancel=cancel, on_progress=emit):
@@ -231,18 +231,16 @@ class ChatTab:
         self.running.wait(str(request.session_hash))  # its last update must not come after ours
         return self._show({**self._all((), settings, request), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)})
 
-    def on_export(self, request: gr.Request, conversation: Conversation) -> str:
+    def on_export(self, request: gr.Request, conversation: Conversation) -> dict[str, Any]:
         t = self._t(request)
-        folder = Path(tempfile.mkdtemp(prefix="puyu-export-"))
-        path = folder / "conversation.md"
-        path.write_text(turns.to_markdown(conversation, you=t("chat.you"), model=t("chat.assistant")), "utf-8")
-        return str(path)
+        text = turns.to_markdown(conversation, you=t("chat.you"), model=t("chat.assistant"))
+        return {"name": "conversation.md", "text": text, "at": time.time()}
 
-    def on_model(self, request: gr.Request, model_id: str) -> list[Any]:
+    def on_model(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         t = self._t(request)
         values = components.sampling_values(self.app.registry.spec(model_id).sampling)
-        pill = view.resting_pill(self.app.registry, model_id, t)["pill"]
-        return [pill, {"text": self._line(model_id, t)}, *(values[name] for name in self.sampling.names)]
+        shown = self._show({**view.resting_pill(self.app.registry, model_id, t), **self._about(model_id, t)})
+        return {**shown, **dict(zip(self.sampling.inputs, (values[name] for name in self.sampling.names), strict=True))}
 
     def on_persona(self, request: gr.Request, persona: str) -> str:
         return personas()[persona].system[self._t(request).language] if persona in personas() else ""
@@ -267,7 +265,7 @@ class ChatTab:
         restored += [values["system"], *(values[name] for name in self.sampling.names)]
         cut = t("chat.restored") if conversation and conversation[-1].outcome == "cancelled" and not conversation[-1].usage else ""
         page = {**view.whole(conversation, t), **view.resting_pill(self.app.registry, model, t), "conversation": conversation, "notice": cut}
-        return {**self._show({**page, "card": self._line(model, t)}), **dict(zip(self.settings, restored, strict=True))}
+        return {**self._show({**page, **self._about(model, t)}), **dict(zip(self.settings, restored, strict=True))}
 
     def _all(self, conversation: Conversation, settings: tuple[Any, ...], request: gr.Request) -> View:
         page = view.whole(conversation, self._t(request))
@@ -290,8 +288,12 @@ class ChatTab:
         """A model of this registry: the asked one, or the start model when a stored choice is gone."""
         return model_id if any(spec.id == model_id for spec in self.app.registry.specs()) else self.app.start_model
 
-    def _line(self, model_id: str, t: Strings) -> str:
-        return view.model_line(self.app.registry, self.app.registry.spec(self._known(model_id)), t)
+    def _about(self, model_id: str, t: Strings) -> View:
+        """The first page's words on the chosen model, and the button that fetches or loads it where that is still to be done."""
+        spec = self.app.registry.spec(self._known(model_id))
+        todo = {"on disk": "chat.load", "not downloaded": "chat.download_and_load"}.get(self.app.registry.state(spec.id))
+        words = {"card": view.model_line(self.app.registry, spec, t), "hero": {"subline": view.where(spec, self.app.settings, t)}}
+        return {**words, "fetch": gr.Button(label(todo), visible=True) if todo else gr.Button(visible=False)}
 
     def _turn_at(self, conversation: Conversation, index: Any, request: gr.Request) -> int:
         return render.log(conversation, self._t(request)).turns[index[0] if isinstance(index, list | tuple) else index]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from demos import render, turns
 from demos.reply import Dropped, Update
@@ -16,6 +17,7 @@ from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import ModelSpec, Progress
 from shared.events import Event, PromptProgress
+from shared.settings import Settings
 
 View = dict[str, Any]
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage; older turns stay in the page until it is closed
@@ -73,9 +75,16 @@ def model_line(registry: Registry, spec: ModelSpec, t: Strings) -> str:
     if spec.backend == "scripted":
         return t("chat.model_demo")
     if spec.backend == "openai_remote":
-        return t("chat.model_endpoint", model=spec.id, host=spec.sources[0].ref)
+        return t("chat.model_endpoint", model=spec.id, host=urlsplit(spec.sources[0].ref).netloc)
     keys = {"on disk": "chat.model_on_disk", "not downloaded": "chat.model_hint"}
     return t(keys.get(registry.state(spec.id), "chat.model_ready"), model=spec.id, size=render.size(spec.size_bytes))
+
+
+def where(spec: ModelSpec, settings: Settings, t: Strings) -> str:
+    """Where what the visitor writes will go."""
+    if spec.backend == "openai_remote":
+        return t("chat.subline_endpoint", host=urlsplit(spec.sources[0].ref).netloc)
+    return t("chat.subline_public" if settings.public else "chat.subline")
 
 
 def saved(conversation: Conversation, settings: dict[str, Any]) -> dict[str, Any]:
