@@ -71,15 +71,17 @@ def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> lis
 
 
 def sampling_of(values: Mapping[str, Any]) -> Sampling:
-    """The panel's values as `Sampling`. Raises `BadRequest` for a seed that is no number and for values out of range."""
+    """The panel's values as `Sampling`. Raises `BadRequest` for what is no number and for values out of range."""
     seed = str(values["seed"]).strip()
     if seed and not seed.isdecimal():
         raise BadRequest(f"The seed {seed!r} is no whole number.", "Leave it empty for a new one each time.")
-    return Sampling(
-        temperature=float(values["temperature"]), top_p=float(values["top_p"]), top_k=int(values["top_k"]),
-        repetition_penalty=float(values["repetition_penalty"]), max_tokens=int(values["max_tokens"]), seed=int(seed) if seed else None,
-        stop=tuple(line for line in str(values["stop"]).splitlines() if line),
-    )  # fmt: skip
+    stop = tuple(line for line in str(values["stop"]).splitlines() if line)
+    try:
+        reals = {name: float(values[name]) for name in ("temperature", "top_p", "repetition_penalty")}
+        wholes = {name: int(values[name]) for name in ("top_k", "max_tokens")}
+    except (TypeError, ValueError, OverflowError) as error:  # a field that was emptied, or a caller who sends text
+        raise BadRequest("A sampling setting is no number.", "Give each of them a number.") from error
+    return Sampling(**reals, **wholes, seed=int(seed) if seed else None, stop=stop)
 
 
 def sampling_values(sampling: Sampling) -> dict[str, Any]:

@@ -19,8 +19,14 @@ from shared.events import PromptProgress
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
 FOOT_BEGIN, FOOT_END = "\u2063", "\u2064"
 CARET = "▍"
-_MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\d$\w])")
-_CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
+_MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\d$\w])", re.ASCII)  # a Chinese letter beside it is no word
+_INSIDE = r"^[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)*"  # a quotation or a list that a fence may stand in
+_CODE = re.compile(
+    rf"{_INSIDE}(?P<ticks>`{{3,}})[^`\n]*(?:\n|\Z).*?(?:^[ \t>]*(?P=ticks)`*[ \t\r]*$|\Z)"
+    rf"|{_INSIDE}(?P<tildes>~{{3,}})[^\n]*(?:\n|\Z).*?(?:^[ \t>]*(?P=tildes)~*[ \t\r]*$|\Z)"
+    r"|(?<![\\`])(?P<span>`+)(?!`)(?:(?!\n[ \t]*\n).)*?(?<!`)(?P=span)(?!`)",
+    re.DOTALL | re.MULTILINE,
+)
 _MATH_SPAN = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\]|\$\$.*?\$\$)", re.DOTALL)
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _REMOTE_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\(\s*<?\s*(?:[a-z]+:)?//)", re.IGNORECASE)
@@ -151,8 +157,11 @@ def shown(text: str) -> str:
     `\(x\)` where it is mathematics and not money. Code stays as it is."""
     if not any(mark in text for mark in "<$!"):
         return text
-    pieces = _CODE.split(text)
-    return "".join(piece if i % 2 else _prose(piece) for i, piece in enumerate(pieces))
+    shown_so_far, end = [], 0
+    for code in _CODE.finditer(text):
+        shown_so_far += [_prose(text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join(shown_so_far) + _prose(text[end:])
 
 
 def _prose(text: str) -> str:

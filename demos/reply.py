@@ -10,7 +10,7 @@ from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, Progress, Sampling
 from shared.events import Done, Event, ReasoningDelta, TextDelta
-from shared.messages import Message, user
+from shared.messages import Message, Reasoning, Text, user
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -
 
 def _fitted(engine: Engine, spec: ModelSpec, messages: list[Message], sampling: Sampling) -> tuple[list[Message], int]:
     room = turns.room_for_prompt(spec.context, sampling.max_tokens)
-    # A token is at least a byte, so a short conversation needs no counting (which costs an endpoint a request).
-    if not spec.context or sum(len(message.text.encode()) + 64 for message in messages) + len(spec.default_system) <= room:
+    # A token is at least a byte, so a short conversation of texts needs no counting (which costs an endpoint a request).
+    texts = all(isinstance(part, Text | Reasoning) for message in messages for part in message.parts)
+    size = sum(len(message.text.encode()) + 64 for message in messages) + len(spec.default_system.encode())
+    if not spec.context or (texts and size <= room):
         return messages, 0
     return turns.fit(messages, engine.count, room)

@@ -25,10 +25,11 @@ def interval(messages_shown: int) -> float:
     return min(0.2, max(0.05, 0.002 * messages_shown))
 
 
-def batches(work: Callable[[Callable[[T], None]], None], cancel: Cancel, seconds: float) -> Iterator[list[T]]:
+def batches(work: Callable[[Callable[[T], None]], None], cancel: Cancel, seconds: float, patience: float = PATIENCE) -> Iterator[list[T]]:
     """Run `work(emit)` in a thread and yield what it emits, gathered; an exception in it is raised here, after its last item.
 
-    Closing the iterator sets `cancel`. When `cancel` is set and the work does not end in time, raises `Cancelled`."""
+    Closing the iterator sets `cancel`. When `cancel` is set and the work does not end within
+    `patience` seconds, raises `Cancelled`."""
     items: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -41,7 +42,7 @@ def batches(work: Callable[[Callable[[T], None]], None], cancel: Cancel, seconds
 
     threading.Thread(target=run, name="turn", daemon=True).start()
     try:
-        yield from _gather(items, cancel, seconds)
+        yield from _gather(items, cancel, seconds, patience)
     finally:
         cancel.set()
 
@@ -50,22 +51,24 @@ class _End(Exception):
     """The work is done."""
 
 
-def _gather(items: queue.SimpleQueue[tuple[T | None, BaseException | None]], cancel: Cancel, seconds: float) -> Iterator[list[T]]:
+def _gather(
+    items: queue.SimpleQueue[tuple[T | None, BaseException | None]], cancel: Cancel, seconds: float, patience: float
+) -> Iterator[list[T]]:
     batch: list[T] = []
     due, give_up = 0.0, float("inf")
     while True:
         now = time.monotonic()
         if cancel.is_set():
-            give_up = min(give_up, now + PATIENCE)
-        if batch and now >= due:
+            give_up = min(give_up, now + patience)
+        if batch and (now >= due or now >= give_up):
             yield batch
             batch, due = [], time.monotonic() + seconds
             continue
+        if now >= give_up:  # also for a work that goes on emitting
+            raise Cancelled
         try:
             item, error = items.get(timeout=max(0.001, due - now) if batch else 0.1)
         except queue.Empty:
-            if now >= give_up:
-                raise Cancelled from None
             continue
         if error is None:
             batch.append(item)  # type: ignore[arg-type]  None is only ever put beside an error
