@@ -18,7 +18,13 @@ from models.registry import Registry
 from shared.engine import ModelSpec, Sampling
 from shared.errors import BadRequest
 
-MARKS = {"ready": "model.loaded", "busy": "model.loaded", "loading": "model.loading", "on disk": "model.on_disk", "endpoint": "model.endpoint"}
+MARKS = {
+    "ready": "model.loaded",
+    "busy": "model.loaded",
+    "loading": "model.loading",
+    "on disk": "model.on_disk",
+    "endpoint": "model.endpoint",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,9 @@ def sampling_panel() -> SamplingPanel:
         gr.Slider(0, 2, 0.8, step=0.05, label=label("settings.temperature"), info=label("settings.temperature_info"), interactive=True),
         gr.Slider(0.05, 1, 0.8, step=0.05, label=label("settings.top_p"), info=label("settings.top_p_info"), interactive=True),
         gr.Slider(0, 200, 40, step=1, label=label("settings.top_k"), info=label("settings.top_k_info"), interactive=True),
-        gr.Slider(1, 2, 1, step=0.01, label=label("settings.repetition_penalty"), info=label("settings.repetition_penalty_info"), interactive=True),
+        gr.Slider(
+            1, 2, 1, step=0.01, label=label("settings.repetition_penalty"), info=label("settings.repetition_penalty_info"), interactive=True
+        ),
         gr.Slider(16, 8192, 1024, step=16, label=label("settings.max_tokens"), interactive=True),
         gr.Textbox("", label=label("settings.seed"), info=label("settings.seed_info"), max_lines=1, interactive=True),
         gr.Textbox("", label=label("settings.stop_words"), info=label("settings.stop_words_info"), lines=2, interactive=True),
@@ -55,7 +63,9 @@ def sampling_panel() -> SamplingPanel:
 
 def model_picker() -> gr.Dropdown:
     """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk."""
-    return gr.Dropdown([], label=label("settings.model"), info=label("settings.model_info"), interactive=True, elem_id="model-picker", filterable=False)
+    return gr.Dropdown(
+        [], label=label("settings.model"), info=label("settings.model_info"), interactive=True, elem_id="model-picker", filterable=False
+    )
 
 
 def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> list[tuple[str, str]]:

@@ -48,7 +48,10 @@ def answer(registry: Registry, conversation: Conversation, choices: Choices, can
             for event in engine.stream(messages, choices.sampling, cancel=cancel):
                 written += event.text if isinstance(event, TextDelta) else ""
                 emit(event)
-            following = [*turns.to_messages(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system), user("?")]
+            following = [
+                *turns.to_messages(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system),
+                user("?"),
+            ]
             emit(Dropped(_fitted(engine, spec, following, choices.sampling)[1], now=False))
 
     return work
@@ -59,7 +62,9 @@ def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -
     last = conversation[-1]
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
     thoughts = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
-    changed = turns.with_last(conversation, answer=last.answer + text, reasoning=last.reasoning + thoughts, model=spec.id, context=spec.context)
+    changed = turns.with_last(
+        conversation, answer=last.answer + text, reasoning=last.reasoning + thoughts, model=spec.id, context=spec.context
+    )
     for event in events:
         if isinstance(event, Done):
             changed = turns.with_last(changed, outcome=event.reason, usage=event.usage)

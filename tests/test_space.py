@@ -25,9 +25,7 @@ from tests.test_light_install import CHATML, requirements
 ROOT = Path(__file__).resolve().parent.parent
 TORCH_CATALOG = '[[model]]\nid = "big"\nbackend = "transformers_local"\n[[model.source]]\nkind = "hf"\nref = "someone/big"\n'
 # The package `spaces` of the platform, as far as it is used here.
-SPACES = (
-    "from pathlib import Path\ndef GPU(task):\n    Path({path!r}).write_text(task.__name__)\n    return task\n"
-)
+SPACES = "from pathlib import Path\ndef GPU(task):\n    Path({path!r}).write_text(task.__name__)\n    return task\n"
 
 
 def front_matter() -> dict[str, object]:

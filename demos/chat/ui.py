@@ -9,17 +9,15 @@ from typing import Any
 
 import gradio as gr
 
-from demos import cards, components, render, reply, streaming, turns
-from demos.chat import api, view
+from demos import answering, cards, components, render, streaming, turns, view
+from demos.chat import api
 from demos.chat.personas import personas
-from demos.chat.view import View
 from demos.labels import label
-from demos.reply import Choices, Dropped
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.turns import Conversation
-from shared.engine import Cancel, Cancelled
-from shared.errors import BadRequest, DemoError
+from demos.view import View
+from shared.errors import BadRequest
 from shared.messages import user
 
 logger = logging.getLogger(__name__)
@@ -55,7 +53,12 @@ class ChatTab:
         self.model = components.model_picker()
         self.persona = gr.Dropdown([], label=label("settings.persona"), interactive=True, filterable=False, elem_id="chat-persona")
         self.system = gr.Textbox(
-            "", label=label("settings.system"), placeholder=label("settings.system_placeholder"), lines=4, interactive=True, elem_id="chat-system"
+            "",
+            label=label("settings.system"),
+            placeholder=label("settings.system_placeholder"),
+            lines=4,
+            interactive=True,
+            elem_id="chat-system",
         )
         self.sampling = components.sampling_panel()
         self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
@@ -74,15 +77,15 @@ class ChatTab:
                 keys = [f"chat.starter_{n}" for n in range(1, 5)]
                 self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in keys]
         self.log = gr.Chatbot(
-            elem_id="chat-log", elem_classes=["pz-chat", "pinchat"], autoscroll=False, show_label=False, label=label("chat.log"), visible="hidden",
-            latex_delimiters=LATEX, editable="user", buttons=["copy"], feedback_options=None, height=None, group_consecutive_messages=True,
+            elem_id="chat-log", elem_classes=["pz-chat", "pinchat"], autoscroll=False, label=label("chat.log"), show_label=False,
+            visible="hidden", latex_delimiters=LATEX, editable="user", buttons=["copy"], feedback_options=None, height=None,
         )  # fmt: skip
         self.stage = cards.stage_card()
         self.error = cards.error_card()
         self.notice = cards.plain_line("chat-notice")
         self.composer = gr.Textbox(
-            placeholder=label("chat.ask"), show_label=False, label=label("chat.message"), lines=1, max_lines=8, submit_btn=True, stop_btn=False,
-            elem_id="chat-composer", elem_classes="pz-composer", autofocus=True,
+            placeholder=label("chat.ask"), label=label("chat.message"), show_label=False, lines=1, max_lines=8, submit_btn=True,
+            stop_btn=False, elem_id="chat-composer", elem_classes="pz-composer", autofocus=True,
         )  # fmt: skip
         gr.HTML(label("chat.note"), elem_id="chat-note")
         self.file = cards.download("chat-file")
@@ -156,63 +159,19 @@ class ChatTab:
         before = {**view.whole(conversation, t, streaming=True), "conversation": conversation, "saved": view.saved(conversation, values)}
         with self.running.turn(str(request.session_hash)) as cancel:
             yield self._show({**before, "composer": composer, "error": None, "notice": ""})
-            yield from self._stream(conversation, values, t, cancel)
+            for shown in answering.answered(self.app, conversation, values, t, cancel):
+                yield self._show(shown)
         yield self._show({"composer": gr.Textbox(submit_btn=True, stop_btn=False, placeholder=label("chat.ask"))})
-
-    def _stream(self, conversation: Conversation, values: dict[str, Any], t: Strings, cancel: Cancel) -> Iterator[dict[Any, Any]]:
-        """The answer as it comes; whatever ends it, the conversation is whole and what was written is kept."""
-        registry, error, notice = self.app.registry, None, ""
-        saved_at = time.monotonic()
-        try:
-            spec = registry.spec(values["model"])
-            notice = view.english_only(conversation, spec, t)
-            choices = Choices(spec.id, values["system"], components.capped(components.sampling_of(values), spec))
-            work = reply.answer(registry, conversation, choices, cancel)
-            for updates in streaming.batches(work, cancel, streaming.interval(2 * len(conversation))):
-                conversation = reply.applied(conversation, view.events_of(updates), spec)
-                for update in updates:
-                    if isinstance(update, Dropped):
-                        notice = view.dropped_notice(conversation, update, t) or notice
-                shown = {**view.progressed(updates, spec, t, self.app.settings.keep), "notice": notice, "conversation": conversation}
-                if time.monotonic() - saved_at > SAVE_SECONDS:
-                    saved_at = time.monotonic()
-                    shown["saved"] = view.saved(conversation, values)
-                yield self._show({**shown, "log": render.log(conversation, t, streaming=True).messages})
-            if not conversation[-1].answer and conversation[-1].outcome == "stop":
-                notice = t("notice.empty_answer")
-        except Cancelled:
-            conversation = turns.with_last(conversation, outcome="cancelled")
-        except DemoError as failure:
-            error = render.error_card(failure, t, kept=bool(conversation[-1].answer))
-        except Exception:  # the page's outermost edge: logged whole, shown as a card, and the conversation goes on
-            logger.exception("a turn failed")
-            error = render.error_card(None, t, kept=bool(conversation[-1].answer))
-        if error:
-            conversation = turns.with_last(conversation, outcome="failed")
-        end = {**view.whole(conversation, t), **view.resting_pill(registry, self._known(values["model"]), t), "stage": None, "error": error}
-        yield self._show({**end, "notice": notice, "conversation": conversation, "saved": view.saved(conversation, values)})
 
     def on_load_model(self, request: gr.Request, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         """Download and load without asking anything; the lease is given back at once."""
         t, values = self._t(request), self._values(settings)
-        error = None
         with self.running.turn(str(request.session_hash)) as cancel:
             yield self._show({"composer": gr.Textbox(submit_btn=False, stop_btn=True), "error": None})
-            try:
-                spec = self.app.registry.spec(values["model"])
-                for updates in streaming.batches(lambda emit: self._warm(spec.id, cancel, emit), cancel, 0.1):
-                    yield self._show(view.progressed(updates, spec, t, self.app.settings.keep))
-            except Cancelled:
-                pass  # the visitor's wish: the card goes, what was downloaded stays for the next time
-            except DemoError as failure:
-                error = render.error_card(failure, t, kept=False)
-        rest = view.resting_pill(self.app.registry, self._known(values["model"]), t)
+            for shown in answering.loaded(self.app, values["model"], t, cancel):
+                yield self._show(shown)
         composer = gr.Textbox(submit_btn=True, stop_btn=False)
-        yield self._show({**rest, "stage": None, "error": error, "composer": composer, **self._about(values["model"], t)})
-
-    def _warm(self, model_id: str, cancel: Cancel, emit: Callable[[Any], None]) -> None:
-        with self.app.registry.lease(model_id, cancel=cancel, on_progress=emit):
-            pass
+        yield self._show({"composer": composer, **self._about(values["model"], t)})
 
     # The rest of the page.
 
@@ -239,7 +198,7 @@ class ChatTab:
     def on_model(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         t = self._t(request)
         values = components.sampling_values(self.app.registry.spec(model_id).sampling)
-        shown = self._show({**view.resting_pill(self.app.registry, model_id, t), **self._about(model_id, t)})
+        shown = self._show({**view.resting_pill(self.app, model_id, t), **self._about(model_id, t)})
         return {**shown, **dict(zip(self.sampling.inputs, (values[name] for name in self.sampling.names), strict=True))}
 
     def on_persona(self, request: gr.Request, persona: str) -> str:
@@ -256,20 +215,35 @@ class ChatTab:
         """Give a reloaded page back what it had; fill in what depends on the language."""
         t = self._t(request)
         conversation, kept = view.restored(saved)
-        model = self._known(str(kept.get("model", self.app.start_model)))
+        model = view.known(self.app, str(kept.get("model", self.app.start_model)))
         defaults = {"persona": "", "system": "", **components.sampling_values(self.app.registry.spec(model).sampling)}
         values = {**defaults, **{name: value for name, value in kept.items() if name in defaults and type(value) is type(defaults[name])}}
         choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
         names = [(t("settings.persona_none"), ""), *((p.name[t.language], p.id) for p in personas().values())]
-        restored = [gr.Dropdown(choices, value=model), gr.Dropdown(names, value=values["persona"] if values["persona"] in personas() else "")]
+        restored = [
+            gr.Dropdown(choices, value=model),
+            gr.Dropdown(names, value=values["persona"] if values["persona"] in personas() else ""),
+        ]
         restored += [values["system"], *(values[name] for name in self.sampling.names)]
         cut = t("chat.restored") if conversation and conversation[-1].outcome == "cancelled" and not conversation[-1].usage else ""
-        page = {**view.whole(conversation, t), **view.resting_pill(self.app.registry, model, t), "conversation": conversation, "notice": cut}
+        page = {
+            **view.whole(conversation, t),
+            **view.resting_pill(self.app, model, t),
+            "conversation": conversation,
+            "notice": cut,
+        }
         return {**self._show({**page, **self._about(model, t)}), **dict(zip(self.settings, restored, strict=True))}
 
     def _all(self, conversation: Conversation, settings: tuple[Any, ...], request: gr.Request) -> View:
         page = view.whole(conversation, self._t(request))
-        return {**page, "conversation": conversation, "saved": view.saved(conversation, self._values(settings)), "error": None, "stage": None, "notice": ""}
+        return {
+            **page,
+            "conversation": conversation,
+            "saved": view.saved(conversation, self._values(settings)),
+            "error": None,
+            "stage": None,
+            "notice": "",
+        }
 
     def _show(self, values: View) -> dict[Any, Any]:
         """A view as Gradio wants it; the empty page and the log take turns."""
@@ -284,13 +258,9 @@ class ChatTab:
     def _values(self, settings: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip(["model", "persona", "system", *self.sampling.names], settings, strict=True))
 
-    def _known(self, model_id: str) -> str:
-        """A model of this registry: the asked one, or the start model when a stored choice is gone."""
-        return model_id if any(spec.id == model_id for spec in self.app.registry.specs()) else self.app.start_model
-
     def _about(self, model_id: str, t: Strings) -> View:
         """The first page's words on the chosen model, and the button that fetches or loads it where that is still to be done."""
-        spec = self.app.registry.spec(self._known(model_id))
+        spec = self.app.registry.spec(view.known(self.app, model_id))
         todo = {"on disk": "chat.load", "not downloaded": "chat.download_and_load"}.get(self.app.registry.state(spec.id))
         words = {"card": view.model_line(self.app.registry, spec, t), "hero": {"subline": view.where(spec, self.app.settings, t)}}
         return {**words, "fetch": gr.Button(label(todo), visible=True) if todo else gr.Button(visible=False)}

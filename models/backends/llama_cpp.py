@@ -181,6 +181,8 @@ class _Child:
         unsubscribe = cancel.subscribe(self.stop)
         try:
             line = self._output.readline()
+        except ValueError:
+            line = b""  # `stop` closed it before this line was reached
         finally:
             unsubscribe()
             timer.cancel()
@@ -208,7 +210,9 @@ class _Child:
         what = "could not be loaded" if loading else "stopped working" if code is not None else "does not answer"
         why = f" (its process ended with {code})" if code is not None else ""
         if loading and "xllamacpp" in self.log_tail(3) and "ModuleNotFoundError" in self.log_tail(3):
-            return ModelUnavailable("GGUF models need the package xllamacpp, which is not installed.", "Install it with: pip install xllamacpp")
+            return ModelUnavailable(
+                "GGUF models need the package xllamacpp, which is not installed.", "Install it with: pip install xllamacpp"
+            )
         remedy = "The file may be damaged, or memory short: see the log." if loading else "Ask again: it is started anew."
         return ModelUnavailable(f"{self._name} {what}{why}.", remedy, log=self.log_tail(40))
 

@@ -33,7 +33,9 @@ def test_the_answer_grows_and_stop_keeps_it(app: App, visit: Visit) -> None:
     answer = visitor.page.locator("#chat-log .bot-row").last
     answer.filter(has_text="▍").wait_for(timeout=60_000)
     early = answer.inner_text()
-    visitor.page.wait_for_function("n => document.querySelector('#chat-log .bot-row').innerText.length > n + 40", arg=len(early), timeout=60_000)
+    visitor.page.wait_for_function(
+        "n => document.querySelector('#chat-log .bot-row').innerText.length > n + 40", arg=len(early), timeout=60_000
+    )
     visitor.page.locator("#chat-composer .stop-button").click()
     visitor.finished()
     final = visitor.answers()[0]
@@ -128,7 +130,9 @@ def test_two_pages_stream_at_once(app: App, visit: Visit) -> None:
     assert (first.questions(), second.questions()) == ([LONG], ["Write a long poem about tea."])
 
 
-def test_a_model_that_dies_in_mid_answer_shows_why_and_comes_back(start_app: Callable[..., App], visit: Visit, models_dir: Path, default_gguf: Path) -> None:
+def test_a_model_that_dies_in_mid_answer_shows_why_and_comes_back(
+    start_app: Callable[..., App], visit: Visit, models_dir: Path, default_gguf: Path
+) -> None:
     app = start_app("--models-dir", str(models_dir))
     visitor = visit(app.url)
     visitor.ask(LONG)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demos import turns
-from demos.chat import view
+from demos import turns, view
 from demos.reply import Dropped
 from demos.strings import Strings
+from demos.tab import App
 from demos.turns import Conversation, Turn
 from models.registry import Registry
-from shared.engine import Cancel, ModelSpec, OnProgress, Progress
-from shared.events import Done, PromptProgress, TextDelta, Usage
+from shared.engine import ModelSpec, Progress
+from shared.events import PromptProgress, TextDelta
 from shared.messages import user
+from shared.settings import Settings
 from tests.demos.test_turns import anything, conversations
 
 EN, ZH = Strings("en"), Strings("zh")
@@ -143,13 +143,6 @@ def test_the_card_goes_with_the_first_piece_of_the_answer() -> None:
     assert view.progressed([Dropped(1, now=True)], ENGLISH, EN, 1) == {}
 
 
-def test_events_are_what_goes_into_the_conversation() -> None:
-    done = Done("stop", Usage(1, 0, 1, 0.0, 0.0))
-    assert view.events_of([Progress("loading", "m"), Dropped(1, now=True), PromptProgress(1, 1), TextDelta("a"), done]) == [
-        PromptProgress(1, 1), TextDelta("a"), done,
-    ]  # fmt: skip
-
-
 class OnDisk:
     def __init__(self, *there: str) -> None:
         self.there = there
@@ -164,5 +157,7 @@ class OnDisk:
 def test_the_pill_at_rest() -> None:
     demo = ModelSpec("demo", "scripted", ())
     registry = Registry([ENGLISH, demo], files=OnDisk())
-    assert view.resting_pill(registry, "small", EN)["pill"] == {"state": "none", "name": "small", "detail": "98.4 MB"}
-    assert view.resting_pill(registry, "demo", EN)["pill"] == {"state": "ready", "name": "demo", "detail": ""}
+    app = App(registry, Settings(), "small")
+    assert view.resting_pill(app, "gone", EN)["pill"]["name"] == "small"
+    assert view.resting_pill(app, "small", EN)["pill"] == {"state": "none", "name": "small", "detail": "98.4 MB"}
+    assert view.resting_pill(app, "demo", EN)["pill"] == {"state": "ready", "name": "demo", "detail": ""}

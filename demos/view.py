@@ -1,4 +1,4 @@
-"""What the chat tab shows, as plain values by the name of the place: `ui.py` puts them into components. Knows no component.
+"""What a conversation tab shows, as plain values by the name of the place: its `ui.py` puts them into components. Knows no component.
 
 A view is a dict; a place that is not in it stays as it is.
 """
@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from demos import render, turns
 from demos.reply import Dropped, Update
 from demos.strings import Strings
+from demos.tab import App
 from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import ModelSpec, Progress
-from shared.events import Event, PromptProgress
+from shared.events import PromptProgress
 from shared.settings import Settings
 
 View = dict[str, Any]
@@ -61,13 +62,18 @@ def english_only(conversation: Conversation, spec: ModelSpec, t: Strings) -> str
     return t("notice.english_only", model=spec.id)
 
 
-def resting_pill(registry: Registry, model_id: str, t: Strings) -> View:
+def known(app: App, model_id: str) -> str:
+    """A model of this program: the asked one, or the start model when a stored choice is gone."""
+    return model_id if any(spec.id == model_id for spec in app.registry.specs()) else app.start_model
+
+
+def resting_pill(app: App, model_id: str, t: Strings) -> View:
     """The pill when nothing runs for this visitor."""
-    spec = registry.spec(model_id)
+    spec = app.registry.spec(known(app, model_id))
     states = {"ready": "ready", "busy": "ready", "endpoint": "ready", "loading": "busy"}
-    state = states.get(registry.state(model_id), "none")
+    state = states.get(app.registry.state(spec.id), "none")
     detail = t("pill.loading") if state == "busy" else render.size(spec.size_bytes) if spec.size_bytes else ""
-    return {"pill": {"state": state, "name": model_id, "detail": detail}}
+    return {"pill": {"state": state, "name": spec.id, "detail": detail}}
 
 
 def model_line(registry: Registry, spec: ModelSpec, t: Strings) -> str:
@@ -108,7 +114,3 @@ def restored(value: Any) -> tuple[Conversation, dict[str, Any]]:
     except ValueError:
         return (), {}
     return tuple(replace(turn, outcome="cancelled") if turn.outcome == "open" else turn for turn in conversation), value["settings"]
-
-
-def events_of(updates: Sequence[Update]) -> list[Event]:
-    return [update for update in updates if not isinstance(update, Progress | Dropped)]
