@@ -38,7 +38,9 @@ def test_an_empty_seed_is_none() -> None:
     assert components.sampling_of({**VALUES, "seed": " 7 "}).seed == 7
 
 
-@pytest.mark.parametrize(("name", "value"), [("temperature", 9), ("temperature", float("nan")), ("top_p", 0), ("top_k", -1), ("max_tokens", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", 9), ("temperature", float("nan")), ("top_p", 0), ("top_k", -1), ("max_tokens", 0)]
+)
 def test_a_value_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(BadRequest):
         components.sampling_of({**VALUES, name: value})

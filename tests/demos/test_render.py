@@ -71,7 +71,13 @@ def test_continue_is_offered_only_where_the_last_answer_broke_off(outcome: Outco
 
 @pytest.mark.parametrize(
     ("outcome", "end"),
-    [("stop", ""), ("cancelled", " · stopped"), ("length", " · length limit"), ("failed", " · ended by an error"), ("open", " · not finished")],
+    [
+        ("stop", ""),
+        ("cancelled", " · stopped"),
+        ("length", " · length limit"),
+        ("failed", " · ended by an error"),
+        ("open", " · not finished"),
+    ],
 )
 def test_the_footer_says_how_fast_how_full_and_why_it_ended(outcome: Outcome, end: str) -> None:
     turn = Turn(user("q"), "a", outcome=outcome, context=4096, usage=USAGE)
@@ -99,7 +105,8 @@ STAGES: list[tuple[Progress | PromptProgress, str, str, str]] = [
     (Progress("evicting", "m", detail="other"), "Unloading other to make room", "正在卸载 other，腾出内存", ""),
     (Progress("loading", "m"), "Loading m", "正在加载 m", ""),
     (Progress("downloading", "m", 1_000_000, 98_362_432), "Downloading m", "正在下载 m", "1.0 MB / 98.4 MB"),
-    (Progress("downloading", "m", 50_000_000, 98_362_432, 2e6, 24.2), "Downloading m", "正在下载 m", "50.0 MB / 98.4 MB · 2.0 MB/s · 24 s left"),
+    (Progress("downloading", "m", 50_000_000, 98_362_432, 2e6, 24), "Downloading m", "正在下载 m",
+     "50.0 MB / 98.4 MB · 2.0 MB/s · 24 s left"),
 ]  # fmt: skip
 
 
@@ -128,7 +135,8 @@ def test_an_error_of_ours_tells_the_visitor_nothing_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (98_362_432, "98.4 MB"), (150e6, "150 MB"), (2e9, "2.0 GB"), (3e12, "3000.0 GB")]
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (98_362_432, "98.4 MB"), (150e6, "150 MB"), (2e9, "2.0 GB"), (3e12, "3000.0 GB")],
 )
 def test_sizes(count: float, text: str) -> None:
     assert render.size(count) == text
@@ -149,15 +157,30 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 
 PROSE = [
-    ("plain", "plain"), ("<div>", "&lt;div>"), ("</p> end", "&lt;/p> end"), ("<!-- note -->", "&lt;!-- note -->"), ("1 < 2 and a <- b", "1 < 2 and a <- b"),
-    ("a ~~~ in a line <b>x</b>", "a ~~~ in a line &lt;b>x&lt;/b>"), ("use ``` to fence <b>", "use ``` to fence &lt;b>"),
-    ("\\`<i>", "\\`&lt;i>"), ("one ` alone <u>", "one ` alone &lt;u>"), ("$5 and $10 <b>", "$5 and $10 &lt;b>"), ("an area of $x^2$.", "an area of \\(x^2\\)."),
-    ("![cat](https://example.org/c.png)", "[cat](https://example.org/c.png)"), ("![cat](data:image/png;base64,AA)", "![cat](data:image/png;base64,AA)"),
-]  # fmt: skip
+    ("plain", "plain"),
+    ("<div>", "&lt;div>"),
+    ("</p> end", "&lt;/p> end"),
+    ("<!-- note -->", "&lt;!-- note -->"),
+    ("1 < 2 and a <- b", "1 < 2 and a <- b"),
+    ("a ~~~ in a line <b>x</b>", "a ~~~ in a line &lt;b>x&lt;/b>"),
+    ("use ``` to fence <b>", "use ``` to fence &lt;b>"),
+    ("\\`<i>", "\\`&lt;i>"),
+    ("one ` alone <u>", "one ` alone &lt;u>"),
+    ("$5 and $10 <b>", "$5 and $10 &lt;b>"),
+    ("an area of $x^2$.", "an area of \\(x^2\\)."),
+    ("![cat](https://example.org/c.png)", "[cat](https://example.org/c.png)"),
+    ("![cat](data:image/png;base64,AA)", "![cat](data:image/png;base64,AA)"),
+]
 CODE = [
-    "```html\n<div>\n\n$x$ ![a](https://b)\n```", "~~~\n<p> ``` $x$\n~~~", "````md\n```\n<b>\n```\n<i>\n````", "- ```py\n  a = '<b>'\n  ```", "> ```\n> <b>\n> ```",
-    "say `<b>` here", "``<a> ` </a>`` it is", "`a\n<b> $x$`",
-]  # fmt: skip
+    "```html\n<div>\n\n$x$ ![a](https://b)\n```",
+    "~~~\n<p> ``` $x$\n~~~",
+    "````md\n```\n<b>\n```\n<i>\n````",
+    "- ```py\n  a = '<b>'\n  ```",
+    "> ```\n> <b>\n> ```",
+    "say `<b>` here",
+    "``<a> ` </a>`` it is",
+    "`a\n<b> $x$`",
+]
 pieces = st.lists(st.sampled_from([*PROSE, *((code, code) for code in CODE)]), max_size=6)
 
 
@@ -186,14 +209,21 @@ def test_money_stays_money(amounts: list[tuple[int, str]]) -> None:
     assert shown(text) == text
 
 
-@pytest.mark.parametrize("text", ["US$5 and US$6", "$HOME/bin:$PATH", "a\\$b$ c", "$ 5 $", "$$x<y$$", "\\(a<b\\) and \\[c<d\\]", "cost: $5", "$x\ny$"])
+@pytest.mark.parametrize(
+    "text", ["US$5 and US$6", "$HOME/bin:$PATH", "a\\$b$ c", "$ 5 $", "$$x<y$$", "\\(a<b\\) and \\[c<d\\]", "cost: $5", "$x\ny$"]
+)
 def test_what_is_not_ours_to_change(text: str) -> None:
     assert shown(text) == text
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("$x$", "\\(x\\)"), ("so $a<b$, and", "so \\(a<b\\), and"), ("其中$x$是变量，$y$也是", "其中\\(x\\)是变量，\\(y\\)也是"), ("($\\frac{1}{2}$)", "(\\(\\frac{1}{2}\\))")],
+    [
+        ("$x$", "\\(x\\)"),
+        ("so $a<b$, and", "so \\(a<b\\), and"),
+        ("其中$x$是变量，$y$也是", "其中\\(x\\)是变量，\\(y\\)也是"),
+        ("($\\frac{1}{2}$)", "(\\(\\frac{1}{2}\\))"),
+    ],
 )
 def test_mathematics_between_dollars(text: str, wanted: str) -> None:
     assert shown(text) == wanted

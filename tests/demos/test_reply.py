@@ -16,7 +16,9 @@ from shared.errors import BadRequest, UnknownModel
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta, Usage
 from shared.messages import Image, Message, Text, assistant, system, user
 
-SCRIPT = ModelSpec("m", "scripted", (), capabilities=frozenset({"text", "prefill"}), context=4096, options={"replies": ["Paris, of course."]})
+SCRIPT = ModelSpec(
+    "m", "scripted", (), capabilities=frozenset({"text", "prefill"}), context=4096, options={"replies": ["Paris, of course."]}
+)
 USAGE = Usage(10, 0, 5, 0.1, 0.5)
 
 
@@ -91,7 +93,9 @@ def test_an_answer_that_broke_off_is_continued() -> None:
 
 def test_turns_that_do_not_fit_are_left_out_and_said_before_the_answer() -> None:
     engine = Notebook()
-    happened = updates(registry_of(engine, context=400), talk(10), max_tokens=100)  # room for 300 bytes: three turns of 80, and the question
+    happened = updates(
+        registry_of(engine, context=400), talk(10), max_tokens=100
+    )  # room for 300 bytes: three turns of 80, and the question
     assert [update for update in happened if not isinstance(update, Progress)] == [
         Dropped(7, now=True), TextDelta("noted"), Done("stop", USAGE), Dropped(7, now=False),
     ]  # fmt: skip

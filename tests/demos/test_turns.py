@@ -23,7 +23,9 @@ questions = st.builds(lambda text, pictures: Message("user", (*pictures, Text(te
 a_turn = st.builds(Turn, questions, st.text(), st.text(), st.sampled_from(turns.OUTCOMES), st.text(), counts, st.none() | usages)
 conversations = st.lists(a_turn, max_size=4).map(tuple)
 leaf = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=5)
-anything = st.recursive(leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8)
+anything = st.recursive(
+    leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8
+)
 
 
 def three() -> Conversation:
@@ -171,7 +173,10 @@ def test_whole_old_turns_go_with_their_tool_traffic() -> None:
 
 
 def test_the_system_text_and_the_newest_turn_always_stay() -> None:
-    assert turns.fit([system("s" * 99), user("q"), assistant("begun")], letters, 5) == ([system("s" * 99), user("q"), assistant("begun")], 0)
+    assert turns.fit([system("s" * 99), user("q"), assistant("begun")], letters, 5) == (
+        [system("s" * 99), user("q"), assistant("begun")],
+        0,
+    )
     assert turns.fit([user("a"), assistant("b"), user("c" * 99)], letters, 5) == ([user("c" * 99)], 1)
     assert turns.fit([], letters, 0) == ([], 0)
 
