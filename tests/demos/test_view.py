@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from demos.strings import Strings
 from demos.tab import App
 from demos.turns import Conversation, Turn
 from models.registry import Registry
-from shared.engine import ModelSpec, Progress
+from shared.engine import Cancel, ModelSpec, OnProgress, Progress
 from shared.events import PromptProgress, TextDelta
 from shared.messages import user
 from shared.settings import Settings
