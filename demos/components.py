@@ -100,6 +100,12 @@ def sampling_values(sampling: Sampling) -> dict[str, Any]:
     return {**values, "seed": "" if sampling.seed is None else str(sampling.seed), "stop": "\n".join(sampling.stop)}
 
 
+def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`defaults`, with what a browser kept in their place where it is of the same kind: text, or a number (1.0 comes back as 1)."""
+    kinds = {name: (str,) if isinstance(value, str) else (int, float) for name, value in defaults.items()}
+    return {name: saved[name] if type(saved.get(name)) in kinds[name] else value for name, value in defaults.items()}
+
+
 def capped(sampling: Sampling, spec: ModelSpec) -> Sampling:
     """`sampling` with an answer no longer than half of what `spec` can hold."""
     return replace(sampling, max_tokens=min(sampling.max_tokens, spec.context // 2)) if spec.context else sampling

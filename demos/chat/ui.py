@@ -217,7 +217,7 @@ class ChatTab:
         conversation, kept = view.restored(saved)
         model = view.known(self.app, str(kept.get("model", self.app.start_model)))
         defaults = {"persona": "", "system": "", **components.sampling_values(self.app.registry.spec(model).sampling)}
-        values = {**defaults, **{name: value for name, value in kept.items() if name in defaults and type(value) is type(defaults[name])}}
+        values = components.kept_values(kept, defaults)
         choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
         names = [(t("settings.persona_none"), ""), *((p.name[t.language], p.id) for p in personas().values())]
         restored = [

@@ -53,6 +53,14 @@ def test_what_is_no_number_is_refused(name: str, value: object) -> None:
         components.sampling_of({**VALUES, name: value})
 
 
+def test_settings_come_back_from_a_browser_in_their_own_kind() -> None:
+    greedy = {**VALUES, "temperature": 0.0, "top_p": 1.0, "seed": "7"}
+    from_browser = {**greedy, "temperature": 0, "top_p": 1, "model": "m"}  # JSON of a browser knows no 1.0
+    assert components.kept_values(from_browser, VALUES) == greedy
+    hostile = {"temperature": "hot", "top_p": None, "top_k": True, "max_tokens": [], "seed": 7, "stop": {}}
+    assert components.kept_values(hostile, VALUES) == VALUES
+
+
 def test_stop_words_are_lines() -> None:
     assert components.sampling_of({**VALUES, "stop": "END\n\n two words \n"}).stop == ("END", " two words ")
 
