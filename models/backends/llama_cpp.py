@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import httpx
 
-from models import gguf, local
+from models import gguf, local, verified
 from models.connection import Line
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
@@ -260,6 +260,7 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     if not path.is_file():
         raise ModelUnavailable(f"There is no model at {path}.", "Download it again, or check the path.")
     header = gguf.read_header(path, look_for=(chatml.ACTION_START,))
+    verified.check(spec, path, cancel)
     dialect = local.dialect_of_header(header) if header.template else chatml.DIALECTS[spec.dialect]
     child = _Child(spec, path)
     try:
