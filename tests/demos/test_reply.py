@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -152,8 +153,15 @@ def test_stop_while_waiting_for_others() -> None:
         stages.append(update.stage if isinstance(update, Progress) else "answer")
         cancel.set()  # a visitor who has seen that he waits
 
-    with registry.lease("m"), pytest.raises(Cancelled):
-        reply.answer(registry, talk(0), Choices("m", "", Sampling()), cancel)(emit)
+    def ask() -> None:
+        with pytest.raises(Cancelled):
+            reply.answer(registry, talk(0), Choices("m", "", Sampling()), cancel)(emit)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    with registry.lease("m"):
+        asking.start()
+        asking.join(30)
+        assert not asking.is_alive()  # while the other turn goes on
     assert stages == ["waiting"]
     assert registry.loaded() == {"m": 0}
 
