@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -51,14 +52,17 @@ class Loaded:
 
 
 def children() -> set[int]:
-    return {int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+    """The processes whose parent we are."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
 
 
 def load(spec: ModelSpec, path: Path, cancel: Cancel | None = None) -> Loaded:
-    before = children()
     engine = llama_cpp.load(spec, path, on_progress=lambda progress: None, cancel=cancel or Cancel())
-    (pid,) = children() - before
-    return Loaded(engine, pid)
+    return Loaded(engine, engine._child._process.pid)
 
 
 def text_of(engine: llama_cpp.LlamaCpp, *, sampling: Sampling = GREEDY) -> str:
