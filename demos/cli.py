@@ -12,7 +12,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,7 +28,6 @@ from shared.settings import Settings
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 SILENT_SECONDS = 2.0
-DEFAULTS = Sampling()
 
 
 def add_commands(commands: Any) -> None:
@@ -80,10 +79,10 @@ def doctor(settings: Settings, flags: Mapping[str, Any]) -> int:
     return doctor_module.exit_code(findings)
 
 
-def sampling_of(flags: Mapping[str, Any]) -> Sampling:
-    """The sampling that was typed, over the defaults. Raises `BadRequest` for a value out of range."""
+def sampling_of(flags: Mapping[str, Any], model: Sampling = Sampling()) -> Sampling:
+    """The sampling that was typed, over what suits the model. Raises `BadRequest` for a value out of range."""
     typed = {item.name: flags[item.name] for item in fields(Sampling) if flags.get(item.name) is not None}
-    return Sampling(**{**typed, "stop": tuple(typed.get("stop", ()))})
+    return replace(model, **{**typed, "stop": tuple(typed.get("stop", model.stop))})
 
 
 def piped(stream: TextIO | None, terminal: Terminal) -> str:
@@ -117,17 +116,17 @@ def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling")
-    group.add_argument("--temperature", type=float, help=f"0 is greedy (default {DEFAULTS.temperature})")
-    group.add_argument("--top-p", type=float, help=f"1 is off (default {DEFAULTS.top_p})")
-    group.add_argument("--top-k", type=int, help=f"0 is off (default {DEFAULTS.top_k})")
-    group.add_argument("--repetition-penalty", type=float, help=f"1 is none (default {DEFAULTS.repetition_penalty})")
-    group.add_argument("--max-tokens", "--max-new-tokens", type=int, help=f"of an answer (default {DEFAULTS.max_tokens})")
+    group.add_argument("--temperature", type=float, help="0 is greedy (default: what suits the model)")
+    group.add_argument("--top-p", type=float, help="1 is off")
+    group.add_argument("--top-k", type=int, help="0 is off")
+    group.add_argument("--repetition-penalty", type=float, help="1 is none")
+    group.add_argument("--max-tokens", "--max-new-tokens", type=int, help="of an answer")
     group.add_argument("--seed", type=int, help="the same seed gives the same answer (default: drawn anew)")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before TEXT; may be given several times")
 
 
 def _chat(settings: Settings, registry: Registry, flags: Mapping[str, Any], start_model: str, terminal: Terminal) -> int:
-    chat = Chat(registry, terminal, start_model, flags["system"], sampling_of(flags))
+    chat = Chat(registry, terminal, start_model, flags["system"], sampling_of(flags, registry.spec(start_model).sampling))
     interactive = flags["once"] is None and sys.stdin is not None and sys.stdin.isatty()
     if not interactive:
         question = "\n\n".join(part for part in (flags["once"] or "", piped(sys.stdin, terminal)) if part.strip())

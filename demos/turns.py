@@ -130,7 +130,10 @@ def _turn(value: Any) -> Turn:
         if not isinstance(usage, Mapping) or sorted(usage) != sorted(names) or not all(type(usage[n]) in (int, float) for n in names):
             raise ValueError("a turn's usage is five numbers")
         usage = Usage(**usage)
-    return Turn(**{**value, "question": messages_module.from_json(value["question"]), "usage": usage})
+    question = messages_module.from_json(value["question"])
+    if question.role != "user" or not all(isinstance(part, Text) for part in question.parts):
+        raise ValueError("a saved question is a user's text")  # a picture's path from outside would be a way to any file
+    return Turn(**{**value, "question": question, "usage": usage})
 
 
 def to_markdown(conversation: Conversation, *, you: str, model: str) -> str:

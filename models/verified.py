@@ -18,7 +18,8 @@ CHUNK = 1 << 22
 
 def check(spec: ModelSpec, path: Path, cancel: Cancel) -> None:
     """Raise `ModelUnavailable` where `path` has another checksum than the catalog gives it; a file without one passes."""
-    wanted = {source.sha256 for source in spec.sources if source.sha256 and Path(source.files[0]).name == path.name}
+    names = {source: [Path(file).name for file in source.files] for source in spec.sources}
+    wanted = {source.sha256 for source in spec.sources if source.sha256 and (not source.files or path.name in names[source])}
     if not wanted:
         return
     stamp, now = path.with_name(f".{path.name}.verified"), _state(path)

@@ -63,7 +63,7 @@ class LlamaCpp:
             )
         yield PromptProgress(0, len(prompt))
         answer = _Answer(TagRouter(tags_for(self._dialect, tools=bool(tools))), StopStrings(sampling.stop), len(prompt), began)
-        with contextlib.closing(self._chunks(_request(prompt, sampling), cancel)) as chunks:
+        with contextlib.closing(self._chunks(_request(prompt, sampling, self._spec.context), cancel)) as chunks:
             for chunk in chunks:
                 yield from answer.read(chunk)
                 if answer.stopped:
@@ -295,11 +295,11 @@ def _environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not any(word in k.upper() for word in _SECRET_WORDS)}
 
 
-def _request(prompt: list[int], sampling: Sampling) -> dict[str, Any]:
+def _request(prompt: list[int], sampling: Sampling, context: int) -> dict[str, Any]:
     request = {
         "prompt": prompt, "stream": True, "cache_prompt": True, "return_progress": True, "n_predict": sampling.max_tokens,
         "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": 0.0,
-        "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": 2**31 - 1, "preserved_tokens": list(chatml.PRESERVED),
+        "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": context, "preserved_tokens": list(chatml.PRESERVED),
         "seed": secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
     }  # fmt: skip
     if sampling.one_of:
