@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from demos.doctor_machine import model_is_here
 from demos.finding import Finding, Surroundings
 from shared.engine import Cancel
+from shared.errors import ModelUnavailable
 
 CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 20
@@ -31,6 +32,7 @@ def sources(surroundings: Surroundings) -> Iterator[Finding]:
         yield Finding("sources", "ok", "not asked: downloads are switched off")
         return
     places = {"PyPI index": _index(), "Hugging Face": surroundings.environment.get("HF_ENDPOINT") or DEFAULT_HUB}
+    places = {name: url for name, url in places.items() if url}
     with ThreadPoolExecutor(len(places)) as executor:
         problems = dict(zip(places, executor.map(_problem, places.values()), strict=True))
     none_answers = all(problems.values()) and not model_is_here(surroundings)
@@ -151,8 +153,14 @@ def _few(names: list[str]) -> str:
 
 
 def _index() -> str:
+    """The package index of this machine; empty where none is known, which the packages check explains."""
+    from models.package_index import public_index
+
     try:
         from models import sources as places
     except ImportError:  # the packages check says what is missing
-        return "https://pypi.org/simple"
-    return places.index_url(Cancel())
+        return public_index()
+    try:
+        return places.index_url(Cancel())
+    except ModelUnavailable:
+        return ""

@@ -29,12 +29,12 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from models.package_index import public_index
 from models.request import RETRY_STATUS, Interrupted, Limits, opened, reason
 from models.transfer import Remote
 from shared.engine import Cancel, Cancelled, Source
 from shared.errors import BadRequest, ModelUnavailable
 
-DEFAULT_INDEX = "https://pypi.org/simple"
 PIP_SECONDS = 120.0  # an index without metadata files makes pip read the whole wheel
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 _SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.2"
@@ -125,7 +125,7 @@ def index_url(cancel: Cancel) -> str:
 def _index(settings: Mapping[str, str]) -> str:
     named = [os.environ.get(key, "") for key in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")]
     named.insert(1, settings.get("index-url", ""))
-    url = next((url for url in named if url), DEFAULT_INDEX)
+    url = next((url for url in named if url), "") or public_index()
     return re.sub(r"^[\w.-]+=(?=https?:)", "", url).rstrip("/")  # uv allows name=url
 
 

@@ -1,6 +1,6 @@
 """Golden prompts, and that nothing a user writes becomes a special token.
 
-The two transcripts with 猪八戒 are those of the notes this project grew from, without the four stray blanks before the last
+The two transcripts with 猪八戒 are the role play of the InternLM chat demo, without the four stray blanks before the last
 header there. `chatml_template.jinja.txt` is the chat template inside the default model's GGUF.
 """
 
