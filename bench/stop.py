@@ -3,8 +3,8 @@ prefill batch of the same run: DESIGN's promise is at most two tokens, and one b
 
     python -m bench.stop [--runs N] [--gguf FILE] [--folder DIR]
 
-Without arguments: the default model through llama_cpp (downloaded if need be), and its weights as a bf16 folder through
-transformers_local (made once, in the data folder's cache). Prints a row per case; the figures to read are the ratios.
+Without arguments: the default model through llama_cpp, downloaded if need be. `--folder` adds transformers_local on a folder of
+safetensors. Prints a row per case; the figures to read are the ratios.
 """
 
 from __future__ import annotations

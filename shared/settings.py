@@ -67,7 +67,7 @@ class Settings:
     api_key: str = _flag("its key (better: the OPENAI_API_KEY variable)", "", env=["OPENAI_API_KEY"], secret=True)
     api_model: str = _flag("the model to ask it for (default: the first it offers)", "")
     demo: bool = _flag("answer from a script, without any model: for trying the page", False)
-    data_dir: str = _flag("where conversations and models are kept", "", aliases=["--user-data-dir"])
+    data_dir: str = _flag("where models and the config file are kept", "", aliases=["--user-data-dir"])
     log_level: str = _flag("how much to log", "warning", choices=["debug", "info", "warning", "error"])
     origins: Mapping[str, str] = field(default_factory=dict, metadata={"internal": True})
 
