@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -129,10 +129,19 @@ class Visitor:
         self.page.locator("#chat-composer textarea").fill(text)
         self.page.locator("#chat-composer .submit-button").click()
 
+    def see(self, selector: str, *, timeout: float = 60_000) -> None:
+        """Wait until the last element of `selector` is visible; a failure tells what the page showed instead."""
+        try:
+            self.page.locator(selector).last.wait_for(timeout=timeout)
+        except TimeoutError as error:
+            places = ("#pill", "#chat-stage", "#chat-error", "#chat-notice", "#chat-log")
+            shown = {place: self.page.locator(place).inner_text() for place in places if self.page.locator(place).count()}
+            raise AssertionError(f"{selector} did not come; the page shows {shown}") from error
+
     def finished(self) -> None:
         """Until the composer offers Send again and a footer stands under the answer."""
-        self.page.locator("#chat-composer .submit-button").wait_for(timeout=120_000)
-        self.page.locator("#chat-log .pz-foot").last.wait_for(timeout=20_000)
+        self.see("#chat-composer .submit-button", timeout=120_000)
+        self.see("#chat-log .pz-foot", timeout=20_000)
 
     def answers(self) -> list[str]:
         """The texts of the assistant's rows, footers included."""

@@ -47,7 +47,7 @@ def test_the_answer_grows_and_stop_keeps_it(app: App, visit: Visit) -> None:
 def test_a_stopped_answer_can_be_continued(app: App, visit: Visit) -> None:
     visitor = visit(app.url)
     visitor.ask(LONG)
-    visitor.page.locator("#chat-log .bot-row").filter(has_text="▍").wait_for(timeout=60_000)
+    visitor.see("#chat-log .bot-row:has-text('▍')")
     visitor.page.locator("#chat-composer .stop-button").click()
     visitor.finished()
     kept = visitor.answers()[0].split("\u2063")[0].strip()[:12]
@@ -96,7 +96,7 @@ def test_a_reload_brings_the_conversation_and_settings_back_for_this_browser_onl
     visitor.finished()
     before = visitor.answers()[0].split()[:3]
     visitor.page.reload()
-    visitor.page.locator("#chat-log .bot-row").wait_for(timeout=60_000)
+    visitor.see("#chat-log .bot-row")
     assert visitor.answers()[0].split()[:3] == before
     assert visitor.page.locator("#chat-system textarea").input_value() == "You answer in one word."
     other = visit(app.url)
@@ -111,7 +111,7 @@ def test_a_reload_in_mid_answer_keeps_what_was_written(app: App, visit: Visit) -
     begun = visitor.answers()[0][:60]
     visitor.page.reload()
     visitor.errors.clear()  # Gradio reports the stream that the reload cut
-    visitor.page.locator("#chat-log .bot-row").wait_for(timeout=60_000)
+    visitor.see("#chat-log .bot-row")
     assert visitor.answers()[0].startswith(begun)
     assert "The answer was cut when the page reloaded" in visitor.page.locator("#chat-notice").inner_text()
 
@@ -136,7 +136,7 @@ def test_a_model_that_dies_in_mid_answer_shows_why_and_comes_back(
     app = start_app("--models-dir", str(models_dir))
     visitor = visit(app.url)
     visitor.ask(LONG)
-    visitor.page.locator("#chat-log .bot-row").filter(has_text="▍").wait_for(timeout=60_000)
+    visitor.see("#chat-log .bot-row:has-text('▍')")
     for child in app.children():
         os.kill(child, signal.SIGKILL)
     card = visitor.page.locator("#chat-error .pz-error")
@@ -155,7 +155,7 @@ def test_an_english_model_asked_in_chinese_says_so_once(app: App, visit: Visit) 
     notice = visitor.page.locator("#chat-notice").filter(has_text="只会写英文")
     for question, count in (("法国的首都是哪里？", 1), ("意大利呢？", 0)):
         visitor.ask(question)
-        visitor.page.locator("#chat-log .bot-row").last.wait_for(timeout=60_000)
+        visitor.see("#chat-log .bot-row")
         assert notice.count() == count
         visitor.page.locator("#chat-composer .stop-button").click()  # in Chinese it does not end by itself
         visitor.page.locator("#chat-composer .submit-button").wait_for(timeout=30_000)
