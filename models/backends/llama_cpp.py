@@ -35,7 +35,7 @@ from shared.events import Done, DoneReason, Event, PromptProgress, Usage
 from shared.messages import Message
 from shared.tag_router import StopStrings, TagRouter, tags_for
 
-BATCH = 128  # tokens per prefill step: a cancel waits for at most one
+BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
 START_SECONDS = 600  # a 20B model on a slow disk
 SILENCE_SECONDS = 600  # one prefill batch of a large model on a small machine stays far below
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
