@@ -38,7 +38,7 @@ def answered(app: App, conversation: Conversation, values: dict[str, Any], t: St
     try:
         yield from _written(app, turn, values, t, cancel)
         if not turn.conversation[-1].answer and turn.conversation[-1].outcome == "stop":
-            turn.notice = t("notice.empty_answer")
+            turn.notice = f"{turn.notice} {t('notice.empty_answer')}".strip()
     except Cancelled:
         turn.conversation = turns.with_last(turn.conversation, outcome="cancelled")
     except DemoError as failure:

@@ -98,7 +98,7 @@ class ChatTab:
         self.composer.submit(self.on_send, **typed)
         for key, starter in self.starters:
             starter.click(self.on_starter, **{**ask, "inputs": [key, *ask["inputs"]]})
-        self.composer.stop(self.on_stop, None, [self.stage], **quick)
+        self.composer.stop(self.on_stop, None, None, **quick)
         self.log.retry(self.on_retry, **ask)
         self.error.click(self.on_retry_last, **ask)
         self.log.edit(self.on_edit, **ask)
@@ -175,13 +175,13 @@ class ChatTab:
 
     # The rest of the page.
 
-    def on_stop(self, request: gr.Request) -> Any:
-        stopped = self.running.stop(str(request.session_hash))
-        return {"title": self._t(request)("stage.stopping"), "detail": "", "done": 0, "total": 0} if stopped else None
+    def on_stop(self, request: gr.Request) -> None:
+        """Changes nothing on the page: the turn's own last view does, and an answer from here could come after it."""
+        self.running.stop(str(request.session_hash))
 
     def on_undo(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[Any, Any]:
         if self.running.busy(str(request.session_hash)):
-            return {}
+            return gr.skip()
         conversation, text = turns.undone(conversation)
         return self._show({**self._all(conversation, settings, request), "composer": gr.Textbox(text, placeholder=label("chat.ask"))})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -130,18 +131,32 @@ class Visitor:
         self.page.locator("#chat-composer .submit-button").click()
 
     def see(self, selector: str, *, timeout: float = 60_000) -> None:
-        """Wait until the last element of `selector` is visible; a failure tells what the page showed instead."""
+        """Wait until there is a visible element of `selector`."""
+        visible = f"[...document.querySelectorAll({json.dumps(selector)})].some(e => e.checkVisibility())"
+        self.until(visible, selector, timeout=timeout)
+
+    def until(self, condition: str, what: str, *, timeout: float) -> None:
+        """Wait until a JavaScript `condition` holds; a failure tells what the page showed instead."""
         try:
-            self.page.locator(selector).last.wait_for(timeout=timeout)
+            self.page.wait_for_function(condition, timeout=timeout)
         except TimeoutError as error:
             places = ("#pill", "#chat-stage", "#chat-error", "#chat-notice", "#chat-log")
             shown = {place: self.page.locator(place).inner_text() for place in places if self.page.locator(place).count()}
-            raise AssertionError(f"{selector} did not come; the page shows {shown}") from error
+            raise AssertionError(f"{what} did not come; the page shows {shown}") from error
 
     def finished(self) -> None:
-        """Until the composer offers Send again and a footer stands under the answer."""
-        self.see("#chat-composer .submit-button", timeout=120_000)
-        self.see("#chat-log .pz-foot", timeout=20_000)
+        """Until the composer offers Send again and a footer stands under every answer."""
+        whole = """document.querySelector('#chat-composer .submit-button') && document.querySelectorAll('#chat-log .pz-foot').length
+                   >= document.querySelectorAll('#chat-log .user-row .prose').length"""
+        self.until(whole, "the end of the answer", timeout=120_000)
+
+    def streaming(self) -> None:
+        """Until an answer is being written."""
+        self.until("document.querySelector('#chat-log .bot-row')?.parentElement.innerText.includes('▍')", "an answer", timeout=60_000)
+
+    def stop(self) -> None:
+        """Press Stop, unless the answer ended just before."""
+        self.page.evaluate("document.querySelector('#chat-composer .stop-button')?.click()")
 
     def answers(self) -> list[str]:
         """The texts of the assistant's rows, footers included."""
