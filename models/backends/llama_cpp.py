@@ -91,7 +91,8 @@ class LlamaCpp:
     def _tokenize(self, text: str, special: bool) -> tuple[int, ...]:
         body = {"content": text, "parse_special": special, "add_special": False}
         try:
-            response = self._child.client().post("/tokenize", json=body)
+            with self._child.client() as client:
+                response = client.post("/tokenize", json=body)
             response.raise_for_status()
             return tuple(response.json()["tokens"])
         except httpx.HTTPError as error:
