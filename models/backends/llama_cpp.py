@@ -35,6 +35,7 @@ from shared.events import Done, DoneReason, Event, PromptProgress, Usage
 from shared.messages import Message
 from shared.tag_router import StopStrings, TagRouter, tags_for
 
+SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]  # transformers' order; llama.cpp's own has the temperature last
 BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
 START_SECONDS = 600  # a 20B model on a slow disk
 SILENCE_SECONDS = 600  # one prefill batch of a large model on a small machine stays far below
@@ -301,7 +302,7 @@ def _request(prompt: list[int], sampling: Sampling, context: int) -> dict[str, A
         "prompt": prompt, "stream": True, "cache_prompt": True, "return_progress": True, "n_predict": sampling.max_tokens,
         "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": 0.0,
         "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": context, "preserved_tokens": list(chatml.PRESERVED),
-        "seed": secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
+        "seed": secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed, "samplers": SAMPLERS,
     }  # fmt: skip
     if sampling.one_of:
         request["grammar"] = "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in sampling.one_of)

@@ -24,7 +24,7 @@ def test_the_first_question_is_answered(app: App, visit: Visit) -> None:
     visitor.finished()
     assert visitor.questions() == ["What is the capital of France?"]
     assert re.search(r"\w", visitor.answers()[0])
-    assert re.search(r"tok/s · [\d.]+ s to first token · \d+ / 4,096 context", visitor.answers()[0])
+    assert re.search(r"tok/s · [\d.]+ s to first token · [\d,]+ / 4,096 context", visitor.answers()[0])
 
 
 def test_the_answer_grows_and_stop_keeps_it(app: App, visit: Visit) -> None:
