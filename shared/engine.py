@@ -135,7 +135,9 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One model of the catalog. `context` is in tokens (0: the server decides), `size_bytes` what it takes on disk,
-    `languages` what it writes well (empty: not known), `parallel` how many turns it answers at once (0: no limit of ours),
+    `languages` what it writes well (empty: not known), `parameters` how many weights (0: not known) of which `unquantized`
+    stay at 16 bit whatever the precision, `cache_bytes` what one token takes in the KV cache at 16 bit, `verified` whether
+    its files were really seen and not just described, `parallel` how many turns it answers at once (0: no limit of ours),
     `sampling` what suits it when nobody says otherwise, `options` is the backend's own: it refuses keys it does not know."""
 
     id: str
@@ -148,6 +150,10 @@ class ModelSpec:
     size_bytes: int = 0
     licence: str = ""
     languages: tuple[str, ...] = ()
+    parameters: int = 0
+    unquantized: int = 0
+    cache_bytes: int = 0
+    verified: bool = True
     parallel: int = 0
     sampling: Sampling = Sampling()
     options: Mapping[str, object] = field(default_factory=dict)
