@@ -6,7 +6,7 @@ Runs no code that comes with a model and opens no pickle. Knows nothing of promp
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,20 @@ class Checkpoint:
     context: int
 
 
-def read_checkpoint(folder: Path, dtype: str, device: torch.device, *, cancelled: Callable[[], bool]) -> Checkpoint:
-    """Raises `ModelUnavailable` naming the file or the tensor that is wrong, and `Cancelled`."""
+def read_checkpoint(
+    folder: Path, dtype: str, device: torch.device, *, cancelled: Callable[[], bool], placement: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Raises `ModelUnavailable` naming the file or the tensor that is wrong, and `Cancelled`.
+
+    `placement` goes to `from_pretrained` as it is (device_map, max_memory, quantization_config, …): with a `device_map` in
+    it, that alone decides where the weights are, and `device` where the prompts go."""
     _check_files(folder)
     config = _config(folder)
     wrapped = _tokenizer(folder)
     if cancelled():
         raise Cancelled
     tokenizer = ChatTokenizer(wrapped.backend_tokenizer)
-    model = _model(folder, config, _dtype(config, dtype, device), device)
+    model = _model(folder, config, {"dtype": _dtype(config, dtype, device), **(placement or {})}, device)
     _check_vocabulary(folder, tokenizer, model)
     template = wrapped.chat_template
     return Checkpoint(
@@ -123,18 +128,19 @@ def _dtype(config: PreTrainedConfig, dtype: str, device: torch.device) -> Any:
     return "auto"
 
 
-def _model(folder: Path, config: PreTrainedConfig, dtype: Any, device: torch.device) -> PreTrainedModel:
+def _model(folder: Path, config: PreTrainedConfig, placement: Mapping[str, Any], device: torch.device) -> PreTrainedModel:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,
-            output_loading_info=True, ignore_mismatched_sizes=True,  # they are in the report, by name, and refused below
+            folder, config=config, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report, by name, and refused below
+            **placement,
         )  # fmt: skip
     except _BROKEN as error:
         raise ModelUnavailable(f"The model in {folder} cannot be loaded: {_first_line(error)}", _AGAIN, log=str(error)) from error
     model, report = loaded
     _check_report(folder, report)
-    placed: PreTrainedModel = model.to(device).eval()
-    return placed
+    placed: PreTrainedModel = model if "device_map" in placement else model.to(device)
+    return placed.eval()
 
 
 def _check_report(folder: Path, report: dict[str, Any]) -> None:
