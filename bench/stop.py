@@ -37,8 +37,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
     gguf = arguments.gguf or default_gguf()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
-    print(f"machine: {machine}")
+    print(machine())
     print(f"{'engine':<20}{'case':<9}{'to idle, s':>12}{'one step, s':>13}{'ratio':>8}   (medians of {arguments.runs})")
     for name, load in engines(gguf, arguments.folder):
         engine = load()
@@ -46,6 +45,10 @@ def main() -> None:
             measure(name, engine, arguments.runs)
         finally:
             engine.close()
+
+
+def machine() -> str:
+    return f"machine: {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
 
 
 def engines(gguf: Path, folder: Path | None) -> list[tuple[str, Callable[[], Engine]]]:
