@@ -4,22 +4,27 @@
 encodes Control with special tokens and Plain without and sends ids, so a user who types a special token cannot forge a
 turn, and pasted code that contains one stays what it was. Token ids never appear here: they come from the tokenizer.
 
-Does not know any tokenizer, model or backend. A model's own default system text belongs to its `ModelSpec`.
+InternLM v1 writes its role marks as ordinary text, so there a mark that somebody types is taken apart: `<|Bot|>` becomes
+`< |Bot|>`. It is the only place where text is not sent exactly as it was written.
 
-Sources: InternLM's `chat/chat_format.md` (internlm2), Qwen2.5's chat template (the tool format of chatml).
+Does not know any tokenizer, model or backend. A model's own default system text belongs to its `ModelSpec`; a model's own
+Jinja template (the dialect `template`) is rendered by `models.chat_template`.
+
+Sources: InternLM's `chat/chat_format.md` (internlm1, internlm2), Qwen2.5's chat template (the tool format of chatml), the
+demos and the `chat()` of InternLM-XComposer2 and 2.5 (xcomposer2 …).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.engine import ToolSpec
 from shared.errors import BadRequest
-from shared.messages import Image, Message, Reasoning, Text, ToolCall, ToolResult, system
+from shared.messages import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult, system
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +51,39 @@ Piece = Control | Plain | ImageSlot
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one family writes a conversation. `start role \\n text end \\n` per message; `stop` are the strings that end an
-    answer; `bos` says where the begin token goes: `once` per prompt, `per_text` part, or `none`."""
+    """How one family writes a conversation. `start role \\n text end \\n` per message, or with `marks` (by role, ordinary text)
+    `mark text \\n`, where `end` closes answers only; `stop` are the strings that end an answer; `bos` says where the begin token
+    goes: `once` per prompt, `per_text` (anew behind each picture), or `none`. `pictures` of a user's message stay `inside` its
+    text, go `before` its header, or (`numbered`) one goes before it and several become a list at the head of the text."""
 
     name: str
     start: str
     end: str
     stop: tuple[str, ...]
-    tools: Literal["plugin", "tool_call"]
+    tools: Literal["plugin", "tool_call", "none"]
     bos: Literal["once", "per_text", "none"] = "none"
     bos_token: str = "<s>"
+    pictures: Literal["inside", "before", "numbered"] = "inside"
+    marks: tuple[tuple[str, str], ...] = ()
 
 
 INTERNLM2 = Dialect("internlm2", "<|im_start|>", "<|im_end|>", ("<|im_end|>", "</s>"), tools="plugin", bos="once")
 CHATML = Dialect("chatml", "<|im_start|>", "<|im_end|>", ("<|im_end|>", "<|endoftext|>"), tools="tool_call")
-DIALECTS = {dialect.name: dialect for dialect in (INTERNLM2, CHATML)}
+_MARKS = (("system", "<|System|>:"), ("user", "<|User|>:"), ("assistant", "<|Bot|>:"))
+INTERNLM1 = Dialect("internlm1", "", "<eoa>", ("<eoa>", "</s>"), tools="none", bos="once", marks=_MARKS)
+# The demo of XComposer2-VL; its `chat()` differs in both places. Composition, of either generation, also stops at a third token.
+XCOMPOSER2 = Dialect(
+    "xcomposer2", "[UNUSED_TOKEN_146]", "[UNUSED_TOKEN_145]", ("[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]", "</s>"),
+    tools="none", bos="once", pictures="before",
+)  # fmt: skip
+XCOMPOSER2_CHAT = replace(XCOMPOSER2, name="xcomposer2_chat", bos="per_text", pictures="inside")
+XCOMPOSER2_WRITING = replace(
+    XCOMPOSER2, name="xcomposer2_writing", pictures="inside", stop=(*XCOMPOSER2.stop, "[UNUSED_TOKEN_0]")
+)  # fmt: skip
+XCOMPOSER2D5 = replace(XCOMPOSER2, name="xcomposer2d5", pictures="numbered")
+TEMPLATE = Dialect("template", "", "", (), tools="none")  # a model's own; see `template_dialect`
+_ALL = (INTERNLM1, INTERNLM2, CHATML, XCOMPOSER2, XCOMPOSER2_CHAT, XCOMPOSER2_WRITING, XCOMPOSER2D5, TEMPLATE)
+DIALECTS = {dialect.name: dialect for dialect in _ALL}
 
 # The code tool has a block of its own in the internlm2 format: its description is the block, a call carries code, not JSON.
 INTERPRETER = "IPythonInterpreter"
@@ -79,6 +102,12 @@ _QWEN_TOOLS = (
     '<tool_call>\n{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>'
 )
 _NAME = re.compile(r"[\w.-]{1,64}")
+_TYPED_MARK = re.compile("<(?=" + "|".join(re.escape(mark[1:-1]) for _, mark in _MARKS) + ")", re.IGNORECASE)
+
+
+def is_chatml(template: str) -> bool:
+    """Whether a chat template writes ChatML's headers; one that does not is rendered as it is, with `template_dialect`."""
+    return CHATML.start in template and CHATML.end in template
 
 
 def dialect_of_template(template: str, *, bos_token: str, vocabulary_has_actions: bool) -> Dialect:
@@ -86,13 +115,18 @@ def dialect_of_template(template: str, *, bos_token: str, vocabulary_has_actions
 
     `vocabulary_has_actions` tells InternLM2's tokens from other ChatML ones; a template that begins with the begin token
     gets it, whatever it is called."""
-    if CHATML.start not in template or CHATML.end not in template:
+    if not is_chatml(template):
         raise BadRequest(
             "The model's own chat template is not ChatML.",
             "Use a model with a ChatML template, or serve this one and connect to it with --api-base.",
         )
     dialect = INTERNLM2 if vocabulary_has_actions else CHATML
     return replace(dialect, bos="once" if "bos_token" in template and bos_token else "none", bos_token=bos_token)
+
+
+def template_dialect(template: str, *, stop: Sequence[str]) -> Dialect:
+    """What to expect of a model that is talked to through its own template: its end tokens, and the tool calls it was taught."""
+    return replace(TEMPLATE, stop=tuple(stop), tools="tool_call" if CALL_START in template and "tools" in template else "none")
 
 
 def with_default_system(messages: Sequence[Message], default: str) -> tuple[Message, ...]:
@@ -108,14 +142,18 @@ def render(messages: Sequence[Message], dialect: Dialect, tools: Sequence[ToolSp
     Raises `BadRequest` for an empty conversation, a message name that could forge a header, or a misplaced part."""
     if not messages:
         raise BadRequest("There is nothing to answer.", "Write a message first.")
-    pieces: list[Piece] = [Control(dialect.bos_token)] if dialect.bos == "once" else []
+    if not dialect.end:
+        raise BadRequest("This model is talked to through its own chat template, and has none.", "Check the dialect in the catalog.")
+    pieces: list[Piece] = []
     for message in _with_tools(messages, dialect, tools):
         pieces += _message(message, dialect)
     if messages[-1].role == "assistant":
         del pieces[-2:]  # the end token and its newline: the last message stays open
+    elif dialect.marks:
+        pieces.append(Plain(dict(dialect.marks)["assistant"]))
     else:
         pieces += [Control(dialect.start), Plain("assistant\n")]
-    return tuple(_merged(pieces))
+    return tuple(_with_begin_tokens(_merged(pieces), dialect))
 
 
 def as_text(pieces: Sequence[Piece]) -> str:
@@ -136,6 +174,8 @@ def _piece_text(piece: Piece) -> str:
 def _with_tools(messages: Sequence[Message], dialect: Dialect, tools: Sequence[ToolSpec]) -> list[Message]:
     if not tools:
         return list(messages)
+    if dialect.tools == "none":
+        raise BadRequest("This model was not taught to use tools.", "Choose another model, or ask without tools.")
     if dialect.tools == "plugin":
         at = 1 if messages[0].role == "system" else 0
         return [*messages[:at], *_plugin_messages(tools), *messages[at:]]
@@ -165,20 +205,35 @@ def _json(value: object) -> str:
 def _message(message: Message, dialect: Dialect) -> list[Piece]:
     if message.role == "tool":
         return _results(message, dialect)
-    pieces: list[Piece] = [Control(dialect.start), *_header(message.role, message.name)]
-    for part in message.parts:
-        match part:
-            case Text(text):
-                pieces.append(Plain(text))
-            case Image():
-                pieces.append(ImageSlot(part))
-            case ToolCall():
-                pieces += _call(part, dialect)
-            case Reasoning():
-                pass  # thoughts are shown, not sent back
-            case ToolResult():
-                raise BadRequest("A tool's result belongs in a tool message.")
-    return [*pieces, Control(dialect.end), Plain("\n")]
+    header = [Control(dialect.start), *_header(message.role, message.name)]
+    if dialect.marks:
+        header = [Plain(dict(dialect.marks)[message.role])]
+    body = [piece for part in message.parts for piece in _part(part, dialect)]
+    slots = [piece for piece in body if isinstance(piece, ImageSlot)]
+    end = [Control(dialect.end), Plain("\n")] if message.role == "assistant" or not dialect.marks else [Plain("\n")]
+    if dialect.marks:
+        body = [Plain(_TYPED_MARK.sub("< ", piece.text)) if isinstance(piece, Plain) else piece for piece in _merged(body)]
+    if not slots or message.role != "user" or dialect.pictures == "inside":
+        return [*header, *body, *end]
+    text = [piece for piece in body if not isinstance(piece, ImageSlot)]
+    if dialect.pictures == "before" or len(slots) == 1:
+        return [*slots, *header, *text, *end]
+    listed = [piece for number, slot in enumerate(slots, 1) for piece in (Plain(f"Image{number}: "), slot, Plain("; "))]
+    return [*header, *listed, *text, *end]
+
+
+def _part(part: Part, dialect: Dialect) -> list[Piece]:
+    match part:
+        case Text(text):
+            return [Plain(text)]
+        case Image():
+            return [ImageSlot(part)]
+        case ToolCall():
+            return _call(part, dialect)
+        case Reasoning():
+            return []  # thoughts are shown, not sent back
+        case ToolResult():
+            raise BadRequest("A tool's result belongs in a tool message.")
 
 
 def _header(role: str, name: str | None) -> list[Piece]:
@@ -192,6 +247,7 @@ def _header(role: str, name: str | None) -> list[Piece]:
 
 
 def _call(call: ToolCall, dialect: Dialect) -> list[Piece]:
+    _must_know_tools(dialect)
     if dialect.tools == "tool_call":
         body = f'\n{{"name": {_json(call.name)}, "arguments": {call.arguments}}}\n'
         return [Plain("\n"), Control(CALL_START), Plain(body), Control(CALL_END)]
@@ -202,6 +258,7 @@ def _call(call: ToolCall, dialect: Dialect) -> list[Piece]:
 
 
 def _results(message: Message, dialect: Dialect) -> list[Piece]:
+    _must_know_tools(dialect)
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     if len(results) != len(message.parts):
         raise BadRequest("A tool message holds results only.")
@@ -213,6 +270,21 @@ def _results(message: Message, dialect: Dialect) -> list[Piece]:
     for result in results:
         pieces += [Control(dialect.start), *_header("environment", mark), Plain(result.content), Control(dialect.end), Plain("\n")]
     return pieces
+
+
+def _must_know_tools(dialect: Dialect) -> None:
+    if dialect.tools == "none":
+        raise BadRequest("The conversation has tool calls, which this model cannot read.", "Start a new one, or choose another model.")
+
+
+def _with_begin_tokens(pieces: Iterable[Piece], dialect: Dialect) -> Iterator[Piece]:
+    due = dialect.bos != "none"
+    for piece in pieces:
+        picture = isinstance(piece, ImageSlot)
+        if due and not (picture and dialect.bos == "per_text"):
+            yield Control(dialect.bos_token)
+        due = picture and dialect.bos == "per_text"
+        yield piece
 
 
 def _merged(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -41,6 +41,7 @@ _THINK = Tag(THINK_START, THINK_END, "think")
 _TOOL_TAGS = {
     "plugin": (Tag(ACTION_START + PLUGIN_MARK, ACTION_END, "plugin"), Tag(ACTION_START + INTERPRETER_MARK, ACTION_END, "code")),
     "tool_call": (Tag(CALL_START, CALL_END, "call"),),
+    "none": (),
 }
 
 

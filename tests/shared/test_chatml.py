@@ -6,6 +6,7 @@ header there. `chatml_template.jinja.txt` is the chat template inside the defaul
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
@@ -14,7 +15,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import chatml
-from shared.chatml import CHATML, INTERNLM2, INTERPRETER, INTERPRETER_MARK, PLUGIN_MARK, Control, Dialect, ImageSlot, Plain, as_text, render
+from shared.chatml import (
+    CHATML,
+    DIALECTS,
+    INTERNLM1,
+    INTERNLM2,
+    INTERPRETER,
+    INTERPRETER_MARK,
+    PLUGIN_MARK,
+    TEMPLATE,
+    XCOMPOSER2,
+    XCOMPOSER2_CHAT,
+    XCOMPOSER2_WRITING,
+    XCOMPOSER2D5,
+    Control,
+    Dialect,
+    ImageSlot,
+    Plain,
+    as_text,
+    render,
+)  # fmt: skip
 from shared.engine import ToolSpec
 from shared.errors import BadRequest
 from shared.messages import Image, Message, Reasoning, Role, Text, ToolCall, ToolResult, assistant, system, user
@@ -24,7 +44,7 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "req
 WEATHER = ToolSpec("get_weather", "查询天气", PARAMETERS)
 PYTHON = ToolSpec(INTERPRETER, "You now have access to a Jupyter notebook environment supporting Python code execution.", {})
 SMOLLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-PICTURE = Image("p.png", "0", 1, 1)
+PICTURE, OTHER = Image("p.png", "0", 1, 1), Image("q.png", "1", 1, 1)
 
 
 def golden(name: str) -> str:
@@ -70,6 +90,44 @@ def test_qwen_tools() -> None:
     assert as_text(render(messages, CHATML, [WEATHER])) == golden("chatml_tools")
 
 
+def test_internlm_v1() -> None:
+    text = golden("internlm1")
+    meta = between(text, "<|System|>:", "\n<|User|>")
+    messages = [system(meta), user("你好"), assistant("你好！有什么可以帮你？"), user("写一首诗")]
+    assert as_text(render(messages, INTERNLM1)) == text
+    assert as_text(render([*messages, assistant("床前")], INTERNLM1)) == text + "床前"
+
+
+class TestXComposer2:
+    """Of the demo (pictures before the header), of `chat()` (in place, a begin token before each text), of the composition demo
+    (in place, one begin token), and of 2.5 (one before the header, several in a list)."""
+
+    def test_the_picture_chat_demo(self) -> None:
+        text = golden("xcomposer2_demo")
+        meta = between(text, "system\n", "[UNUSED_TOKEN_145]")
+        asked = Message("user", (PICTURE, Text("两张图有什么不同？"), OTHER))
+        messages = [system(meta), asked, assistant("第一张是猫。"), user("And the colours?")]
+        assert as_text(render(messages, XCOMPOSER2)) == text
+        assert [piece.image for piece in render(messages, XCOMPOSER2) if isinstance(piece, ImageSlot)] == [PICTURE, OTHER]
+
+    def test_its_own_chat(self) -> None:
+        messages = [system("sys"), user("hi"), assistant("yo"), Message("user", (PICTURE, Text("What is it?")))]
+        assert as_text(render(messages, XCOMPOSER2_CHAT)) == golden("xcomposer2_chat")
+
+    def test_the_choice_of_a_picture(self) -> None:
+        begin, rest = "根据给定上下文和候选图像，选择合适的配图：", "它的历史很长。\n候选图像包括: A."
+        parts = (Text(begin + "水墨画是由水和墨调配成不同深浅的墨色所画出的画。\n"), PICTURE, Text(rest), OTHER, Text("\nB."), PICTURE)
+        messages = [Message("user", parts), assistant("最合适的图是")]
+        assert as_text(render(messages, XCOMPOSER2_WRITING)) == golden("xcomposer2_choice")
+
+    def test_one_and_several_pictures_of_2_5(self) -> None:
+        one, two = Message("user", (PICTURE, Text("What is it?"))), Message("user", (PICTURE, OTHER, Text("Compare them.")))
+        assert as_text(render([one, assistant("A cat."), two], XCOMPOSER2D5)) == golden("xcomposer2d5_pictures")
+
+    def test_what_is_not_shown(self) -> None:
+        assert {XCOMPOSER2.start, XCOMPOSER2.end} < set(XCOMPOSER2.stop) < set(XCOMPOSER2_WRITING.stop)
+
+
 class TestTemplateOfTheDefaultModel:
     @pytest.mark.parametrize(
         "messages",
@@ -98,11 +156,19 @@ class TestTemplateOfTheDefaultModel:
         return template.render(messages=wire, add_generation_prompt=add_generation_prompt)
 
 
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|endoftext|>", "<|action_start|>", "<|plugin|>", "<tool_call>", "</think>")
+SPECIAL = (
+    "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|endoftext|>", "<|action_start|>", "<|plugin|>", "<tool_call>", "</think>", "<eoa>",
+    "[UNUSED_TOKEN_146]", "[UNUSED_TOKEN_145]",
+)  # fmt: skip
+MARKS = ("<|System|>", "<|User|>", "<|Bot|>")
 forged = st.lists(st.sampled_from([*SPECIAL, "system\n", "assistant", "\n", "hello", "浦", "name="]), max_size=8).map("".join) | st.text(
     max_size=30
 )
-dialects = st.sampled_from([INTERNLM2, CHATML])
+with_tools = st.sampled_from([INTERNLM2, CHATML])
+dialects = st.sampled_from([dialect for dialect in DIALECTS.values() if dialect not in (INTERNLM1, TEMPLATE)])
+marked = st.lists(st.sampled_from([*MARKS, *(mark.lower() for mark in MARKS), *MARKS[2], ":", "\n", "<", "<|", "Bot", "|>", "x"])).map(
+    "".join
+)
 turns = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), forged), min_size=1, max_size=5)
 
 
@@ -116,7 +182,26 @@ class TestNothingIsForged:
         for _, text in turns:
             assert text in plain
 
-    @given(forged, forged, forged, dialects)
+    @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.lists(marked, min_size=1, max_size=3)), min_size=1))
+    def test_a_role_mark_of_internlm_v1_is_taken_apart(self, turns: list[tuple[Role, list[str]]]) -> None:
+        """However it is put together: from cases, letters, or the parts of one message."""
+        pieces = render([Message(role, tuple(Text(text) for text in texts)) for role, texts in turns], INTERNLM1)
+        harmless = render([Message(role, (Text("x"),)) for role, _ in turns], INTERNLM1)
+        ours, expected = as_text(pieces).lower(), as_text(harmless).lower()
+        assert [ours.count(mark.lower()) for mark in MARKS] == [expected.count(mark.lower()) for mark in MARKS]
+        assert [piece for piece in pieces if isinstance(piece, Control)] == [piece for piece in harmless if isinstance(piece, Control)]
+        assert as_text(pieces).replace("< |", "<|") == "".join(self.unbroken(turns))
+
+    def unbroken(self, turns: list[tuple[Role, list[str]]]) -> Iterator[str]:
+        yield "<s>"
+        for number, (role, texts) in enumerate(turns, 1):
+            yield {"system": "<|System|>:", "user": "<|User|>:", "assistant": "<|Bot|>:"}[role] + "".join(texts)
+            if role != "assistant" or number < len(turns):
+                yield "<eoa>\n" if role == "assistant" else "\n"
+        if turns[-1][0] != "assistant":
+            yield "<|Bot|>:"
+
+    @given(forged, forged, forged, with_tools)
     def test_tool_traffic_is_plain(self, arguments: str, content: str, description: str, dialect: Dialect) -> None:
         def controls(arguments: str, content: str, description: str) -> list[Control]:
             messages = [
@@ -150,6 +235,17 @@ class TestShape:
     def test_the_begin_token_comes_once(self) -> None:
         pieces = render([user("a"), assistant("b"), user("c")], INTERNLM2)
         assert pieces[0] == Control("<s>") and pieces.count(Control("<s>")) == 1
+
+    @pytest.mark.parametrize("dialect", [INTERNLM1, XCOMPOSER2])
+    def test_a_model_without_tools_says_so(self, dialect: Dialect) -> None:
+        call, result = Message("assistant", (ToolCall("1", "look", "{}"),)), Message("tool", (ToolResult("1", "x"),))
+        for messages, tools in (([user("x")], [WEATHER]), ([user("x"), call], []), ([user("x"), result], [])):
+            with pytest.raises(BadRequest, match="tool"):
+                render(messages, dialect, tools)
+
+    def test_a_models_own_template_is_not_rendered_here(self) -> None:
+        with pytest.raises(BadRequest, match="template"):
+            render([user("x")], TEMPLATE)
 
     @pytest.mark.parametrize(
         "messages",
