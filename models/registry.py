@@ -7,19 +7,19 @@ A turn holds at most one lease at a time; a leased engine is never closed to mak
 from __future__ import annotations
 
 import importlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from models import catalog
+from models import catalog, footprint
+from models.footprint import ENDPOINT_BACKENDS
+from models.memory import Device, Plan
+from models.room import Measure, NeedOf, Room, this_machine
+from models.slots import Slot, Slots
 from shared.engine import Cancel, Cancelled, Capability, Engine, ModelSpec, OnProgress, Progress
-from shared.errors import ModelUnavailable
-
-ENDPOINT_BACKENDS = ("openai_remote", "scripted")  # they hold no weights: they never push another model out
+from shared.errors import BadRequest, ModelUnavailable
 
 
 class Files(Protocol):
@@ -27,6 +27,7 @@ class Files(Protocol):
 
     def find(self, spec: ModelSpec) -> Path | None: ...
     def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path: ...
+    def delete(self, spec: ModelSpec) -> bool: ...
 
 
 Load = Callable[[ModelSpec, Path | None, OnProgress, Cancel], Engine]
@@ -46,30 +47,24 @@ def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, ca
     return engine
 
 
-@dataclass(slots=True)
-class _Slot:
-    """One model in memory, or on its way there (`engine` None)."""
-
-    engine: Engine | None = None
-    leases: int = 0
-    last_used: float = 0.0
-
-
 ModelState = Literal["busy", "ready", "loading", "on disk", "not downloaded", "endpoint"]
 
 
 class Registry:
-    """`keep` local models stay in memory at once; endpoints do not count."""
+    """`keep` local models stay in memory at once (0: as many as fit); endpoints do not count. `idle_unload` closes what
+    nobody used for so many seconds (0: never)."""
 
-    def __init__(self, specs: Iterable[ModelSpec], *, files: Files, keep: int = 1, load: Load = load_backend) -> None:
+    def __init__(
+        self, specs: Iterable[ModelSpec], *, files: Files, keep: int = 0, idle_unload: float = 0, load: Load = load_backend,
+        devices: Measure = this_machine, need: NeedOf = footprint.need,
+    ) -> None:  # fmt: skip
         self._specs = tuple(specs)
         self._files = files
-        self._keep = max(1, keep)
         self._load = load
-        self._slots: dict[str, _Slot] = {}
+        self._slots = Slots()
+        self._room = Room(self._slots, keep=keep, devices=devices, need=need, specs=lambda: self._specs)
         self._waiting: dict[str, list[object]] = {}
-        self._changed = threading.Condition()
-        self._closed = False
+        self._smaller: dict[str, ModelSpec] = {}
 
     def specs(self, *needs: Capability) -> list[ModelSpec]:
         """The models that can do all of `needs`, in catalog order."""
@@ -79,9 +74,30 @@ class Registry:
         """Raises `UnknownModel`."""
         return catalog.find(self._specs, model_id)
 
+    def add(self, spec: ModelSpec) -> None:
+        """A further model. Raises `BadRequest` where the id is taken."""
+        with self._slots.changed:
+            if any(known.id == spec.id for known in self._specs):
+                raise BadRequest(f"There is a model {spec.id!r} already.", "Choose another id, or forget that one first.")
+            self._specs = (*self._specs, spec)
+            self._slots.tell()
+
+    def forget(self, model_id: str) -> bool:
+        """Take a model out of the list, unloading it first; its files stay. False while it is in use or being loaded.
+
+        Raises `UnknownModel`."""
+        self.spec(model_id)
+        self.unload(model_id)
+        with self._slots.changed:
+            if self._slots.get(model_id) is not None or self._slots.leaving(model_id):
+                return False
+            self._specs = tuple(spec for spec in self._specs if spec.id != model_id)
+            self._slots.tell()
+        return True
+
     def state(self, model_id: str) -> ModelState:
         spec = self.spec(model_id)
-        with self._changed:
+        with self._slots.changed:
             slot = self._slots.get(model_id)
             if slot is not None:
                 return "loading" if slot.engine is None else "busy" if slot.leases else "ready"
@@ -91,8 +107,50 @@ class Registry:
 
     def loaded(self) -> dict[str, int]:
         """The models in memory and how many turns use each now."""
-        with self._changed:
-            return {model_id: slot.leases for model_id, slot in self._slots.items() if slot.engine is not None}
+        with self._slots.changed:
+            return {slot.spec.id: slot.leases for slot in self._slots.all() if slot.engine is not None}
+
+    def held(self) -> dict[str, int]:
+        """The bytes each local model in memory, or on its way there or out, is counted with."""
+        with self._slots.changed:
+            return {one.model: one.needed for one in self._slots.held()}
+
+    def memory(self) -> tuple[Device, ...]:
+        """The CPU's memory, then each GPU's, measured now."""
+        return self._room.devices()
+
+    def plan(self, model_id: str) -> Plan:
+        """What loading this model now would do. Raises `UnknownModel`, and `BadRequest` for a device that is not there."""
+        spec = self.spec(model_id)
+        return self._room.plan(spec, None if spec.backend in ENDPOINT_BACKENDS else self._files.find(spec))
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of what is loaded, leased or known."""
+        return self._slots.version
+
+    def wait_for_change(self, version: int, seconds: float) -> int:
+        """The version now: at once if it is another one, else at the next change, at most after `seconds`."""
+        return self._slots.wait(version, seconds)
+
+    def fetch(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> Path:
+        """The model's files, downloaded where they are not here; loads nothing. Raises what the download raises."""
+        path = self._files.fetch(self.spec(model_id), on_progress, cancel)
+        with self._slots.changed:
+            self._slots.tell()
+        return path
+
+    def delete(self, model_id: str) -> bool:
+        """Unload a model and delete its files; False while it is in use, or where nothing of it is ours to delete."""
+        spec = self.spec(model_id)
+        self.unload(model_id)
+        with self._slots.changed:
+            if self._slots.get(model_id) is not None or self._slots.leaving(model_id):
+                return False
+        deleted = self._files.delete(spec)
+        with self._slots.changed:
+            self._slots.tell()
+        return deleted
 
     @contextmanager
     def lease(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Engine]:
@@ -108,42 +166,40 @@ class Registry:
             fit = False  # its process died, or worse: the next turn loads it anew
             raise
         finally:
-            self._give_back(model_id, slot, fit=fit)
+            self._give_back(slot, fit=fit)
 
-    def _give_back(self, model_id: str, slot: _Slot, *, fit: bool) -> None:
-        with self._changed:
+    def _give_back(self, slot: Slot, *, fit: bool) -> None:
+        with self._slots.changed:
             slot.leases -= 1
             slot.last_used = time.monotonic()
-            if not fit and self._slots.get(model_id) is slot:
-                del self._slots[model_id]
-            orphan = slot.engine if not slot.leases and self._slots.get(model_id) is not slot else None
-            self._changed.notify_all()
-        if orphan is not None:
-            orphan.close()
+            if not fit and not slot.closing:
+                self._slots.leave(slot)
+            orphan = slot.closing and not slot.leases
+            self._slots.tell()
+        if orphan:
+            self._slots.finish(slot)
 
     def unload(self, model_id: str) -> bool:
         """Close an idle model; False when it is in use or was not loaded."""
-        with self._changed:
+        with self._slots.changed:
             slot = self._slots.get(model_id)
-            if slot is None or slot.engine is None or slot.leases:
+            if slot is None or not slot.idle:
                 return False
-            del self._slots[model_id]
-        slot.engine.close()
-        with self._changed:
-            self._changed.notify_all()
+            self._slots.leave(slot)
+        self._slots.finish(slot)
         return True
 
     def close(self) -> None:
         """Close every engine, also those in use; leases asked for later raise `ModelUnavailable`."""
-        with self._changed:
-            self._closed = True
-            engines = [slot.engine for slot in self._slots.values() if slot.engine is not None]
-            self._slots.clear()
-            self._changed.notify_all()
-        for engine in engines:
-            engine.close()
+        with self._slots.changed:
+            self._slots.closed = True
+            slots = self._slots.all()
+            for slot in slots:
+                self._slots.leave(slot)
+        for slot in slots:
+            self._slots.finish(slot)
 
-    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine]:
+    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine]:
         """1) use it if it is there, 2) else download without holding anything, 3) make room, 4) load."""
         path: Path | None = None
         while True:
@@ -152,19 +208,20 @@ class Registry:
                 return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._files.fetch(spec, on_progress, cancel)
-            if self._reserve(spec, cancel, on_progress):
-                return self._load_into_slot(spec, path, cancel, on_progress)
+            slot = self._room.reserve(spec, path, cancel, on_progress)
+            if slot is not None:
+                return slot, self._load_into(slot, path, cancel, on_progress)
 
-    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine] | None:
+    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine] | None:
         """The loaded engine, once it has a place free and nobody came earlier; None when it is not loaded."""
         ticket = object()
         told = -1
-        with self._changed:
+        with self._slots.changed:
             line = self._waiting.setdefault(spec.id, [])
             line.append(ticket)
             try:
                 while True:
-                    if self._closed:
+                    if self._slots.closed:
                         raise ModelUnavailable("The program is shutting down.", "Start it again.")
                     slot = self._slots.get(spec.id)
                     if slot is None or slot.engine is None:
@@ -178,65 +235,25 @@ class Registry:
                         on_progress(Progress("waiting", spec.id, total=told))
                     if cancel.is_set():
                         raise Cancelled
-                    self._changed.wait(0.1)  # also looks at `cancel` this often
+                    self._slots.changed.wait(0.1)  # also looks at `cancel` this often
             finally:
                 line.remove(ticket)
-                self._changed.notify_all()
+                self._slots.tell()
 
-    def _reserve(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> bool:
-        """Wait until there is room and mark it ours (True), or until somebody else loaded this very model (False)."""
-        told: str | None = None
-        while True:
-            if cancel.is_set():
-                raise Cancelled
-            with self._changed:
-                if self._closed or (spec.id in self._slots and self._slots[spec.id].engine is not None):
-                    return False
-                holder, victim = self._room_for(spec)
-                if holder is None and victim is None:
-                    self._slots[spec.id] = _Slot(leases=1)
-                    return True
-                if victim is None:
-                    if holder != told:
-                        told = holder
-                        on_progress(Progress("waiting", spec.id, detail=holder or ""))
-                    self._changed.wait(0.1)  # also looks at `cancel` this often
-                    continue
-                engine = self._slots.pop(victim).engine
-            try:
-                on_progress(Progress("evicting", spec.id, detail=victim))
-            finally:
-                if engine is not None:
-                    engine.close()
-
-    def _room_for(self, spec: ModelSpec) -> tuple[str | None, str | None]:
-        """(who must finish first, who must go): both None when there is room."""
-        if spec.id in self._slots:
-            return spec.id, None  # it is being loaded by another turn
-        if spec.backend in ENDPOINT_BACKENDS:
-            return None, None
-        local = {i: slot for i, slot in self._slots.items() if self.spec(i).backend not in ENDPOINT_BACKENDS}
-        if len(local) < self._keep:
-            return None, None
-        idle = {i: slot for i, slot in local.items() if slot.engine is not None and not slot.leases}
-        if idle:
-            return None, min(idle, key=lambda i: idle[i].last_used)
-        return next(iter(local)), None
-
-    def _load_into_slot(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> tuple[_Slot, Engine]:
+    def _load_into(self, slot: Slot, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Engine:
         engine: Engine | None = None
         try:
-            on_progress(Progress("loading", spec.id))
-            engine = self._load(spec, path, on_progress, cancel)
+            on_progress(Progress("loading", slot.spec.id))
+            engine = self._load(slot.spec, path, on_progress, cancel)
         finally:
-            with self._changed:
-                slot = self._slots.get(spec.id)  # None when everything was closed meanwhile
-                if slot is not None and engine is not None:
-                    slot.engine = engine
-                elif slot is not None:
-                    del self._slots[spec.id]
-                self._changed.notify_all()
-        if slot is None:
-            engine.close()
+            with self._slots.changed:
+                closed = slot.closing  # everything was closed meanwhile
+                slot.engine = engine
+                if engine is None or closed:
+                    self._slots.leave(slot)
+                self._slots.tell()
+            if engine is None or closed:
+                self._slots.finish(slot)
+        if closed:
             raise ModelUnavailable("The program is shutting down.", "Start it again.")
-        return slot, engine
+        return engine

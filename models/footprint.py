@@ -1,0 +1,180 @@
+"""What a model needs in memory: its weights at a dtype, its KV cache for the whole context, what computing takes.
+
+From the headers of its files where they are on disk, else from what the catalog says. Imports no backend, so that the plan
+of a model is known where its packages are not installed. Everything read is hostile until checked; a file that cannot be read
+makes the figures an estimate, and its load says what is wrong with it. Knows no device and nobody else's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models import gguf
+from models.memory import CPU, Need
+from shared.engine import ModelSpec
+from shared.errors import ModelUnavailable
+
+MB = 1 << 20
+ENDPOINT_BACKENDS = ("openai_remote", "scripted")  # they hold no weights: they never push another model out
+BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "8bit": 8.1, "4bit": 4.5}
+KEPT_CONVERSATIONS = 2
+KEPT_BYTES = 2 * 1024 * MB
+DEFAULT_CONTEXT = 8192  # for a model that names no limit
+LLAMA_PROCESS = 128 * MB
+TORCH_WORKING = 192 * MB
+_HEADER_LIMIT = 100 << 20  # of a safetensors file, as its own library has it
+_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The sums over a checkpoint: `parameters` are its floating point numbers, most of them `dtype`; `other` bytes are not."""
+
+    parameters: int = 0
+    other: int = 0
+    dtype: str = ""
+
+
+def need(spec: ModelSpec, path: Path | None, device: str = CPU, dtype: str = "") -> Need:
+    """What `spec` takes on that kind of device; `dtype` overrides the one in its options."""
+    if spec.backend in ENDPOINT_BACKENDS:
+        return Need()
+    if spec.backend == "llama_cpp":
+        return _llama(spec, path)
+    return _torch(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
+
+
+def _llama(spec: ModelSpec, path: Path | None) -> Need:
+    weights, per_token, context = spec.size_bytes, spec.cache_bytes, spec.context
+    if path is not None and path.is_file():
+        weights = path.stat().st_size
+        header = _gguf_metadata(path)
+        per_token = per_token or _gguf_cache(header)
+        context = context or _positive(header.get(f"{header.get('general.architecture')}.context_length"))
+    slots = spec.parallel or 2  # conversations the child keeps, each with the whole context
+    cache = per_token * (context or DEFAULT_CONTEXT) * slots
+    return Need(weights, cache, LLAMA_PROCESS if weights else 0, "gguf", estimated=not (weights and per_token))
+
+
+def _gguf_metadata(path: Path) -> dict[str, Any]:
+    try:
+        return gguf.read_header(path).metadata
+    except ModelUnavailable:
+        return {}
+
+
+def _gguf_cache(metadata: Mapping[str, Any]) -> int:
+    """Bytes of one token in a 16-bit KV cache; 0 where the header does not say."""
+    family = metadata.get("general.architecture")
+
+    def number(key: str, default: int = 0) -> int:
+        return _positive(metadata.get(f"{family}.{key}")) or default
+
+    heads = number("attention.head_count", 1)
+    width = number("embedding_length") // heads
+    keys, values = number("attention.key_length", width), number("attention.value_length", width)
+    return number("block_count") * number("attention.head_count_kv", heads) * (keys + values) * 2
+
+
+def _torch(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
+    config = _config(path)
+    tensors = checkpoint(path) if path is not None else Tensors()
+    dtype = _resolved(asked, str(config.get("dtype") or config.get("torch_dtype") or tensors.dtype or "bfloat16"), device)
+    bits = BITS.get(dtype, 16.0)
+    parameters = tensors.parameters or spec.parameters
+    if parameters:
+        whole = min(spec.unquantized, parameters) if bits < 16 else 0
+        weights = math.ceil((parameters - whole) * bits / 8) + whole * 2 + tensors.other
+    else:
+        weights = math.ceil(spec.size_bytes * bits / 16)  # as if it lay on disk at 16 bit, which nearly all do
+    context = _context(spec, config)
+    per_token = (spec.cache_bytes or _config_cache(config)) * (2 if dtype == "float32" else 1)
+    one = per_token * context
+    kept = min(KEPT_CONVERSATIONS * one, _positive(spec.options.get("prefix_bytes"), KEPT_BYTES))
+    return Need(
+        weights, one + kept, TORCH_WORKING if weights else 0, dtype, estimated=not (parameters and per_token), movable=device != CPU
+    )
+
+
+def _resolved(asked: str, native: str, device: str) -> str:
+    """The dtype that `auto` means: the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU."""
+    if asked != "auto":
+        return asked
+    native = native.removeprefix("torch.")
+    return "bfloat16" if native not in BITS or (native == "float16" and device == CPU) else native
+
+
+def _config(path: Path | None) -> dict[str, Any]:
+    """config.json with the language model's part over it; empty where there is none."""
+    try:
+        read = json.loads((path / "config.json").read_text("utf-8")) if path is not None else {}
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(read, dict):
+        return {}
+    inner: dict[str, Any] = next((read[key] for key in ("text_config", "llm_config") if isinstance(read.get(key), dict)), {})
+    return {**read, **{key: value for key, value in inner.items() if value is not None}}
+
+
+def _config_cache(config: Mapping[str, Any]) -> int:
+    """Bytes of one token in a 16-bit KV cache; 0 where the config does not say."""
+    heads = _positive(config.get("num_attention_heads"), 1)
+    width = _positive(config.get("head_dim")) or _positive(config.get("hidden_size")) // heads
+    return _positive(config.get("num_hidden_layers")) * _positive(config.get("num_key_value_heads"), heads) * width * 2 * 2
+
+
+def _context(spec: ModelSpec, config: Mapping[str, Any]) -> int:
+    limits = [limit for limit in (spec.context, _positive(config.get("max_position_embeddings"))) if limit]
+    return min(limits, default=DEFAULT_CONTEXT)
+
+
+def checkpoint(path: Path) -> Tensors:
+    """What the headers of the safetensors files in a folder add up to; nothing where one of them cannot be read."""
+    parameters: dict[str, int] = {}
+    other = 0
+    for kind, shape in _headers(path):
+        count = math.prod(shape)
+        if kind in _NAMES:
+            parameters[kind] = parameters.get(kind, 0) + count
+        else:
+            other += count * _WIDTHS.get(kind, 1)
+    most = max(parameters, key=lambda kind: parameters[kind], default="")
+    return Tensors(sum(parameters.values()), other, _NAMES.get(most, ""))
+
+
+def _headers(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(dtype, shape) of every tensor. Source: the safetensors format, 8 bytes of length and then JSON."""
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else ():
+        try:
+            with file.open("rb") as opened:
+                length = int.from_bytes(opened.read(8), "little")
+                header = json.loads(opened.read(length)) if length <= min(_HEADER_LIMIT, file.stat().st_size) else {}
+        except (OSError, ValueError):
+            continue
+        for name, tensor in header.items() if isinstance(header, dict) else ():
+            shape = tensor.get("shape") if isinstance(tensor, dict) and name != "__metadata__" else None
+            if isinstance(shape, list) and all(isinstance(side, int) and 0 <= side < 1 << 40 for side in shape):
+                yield str(tensor.get("dtype")), tuple(shape)
+
+
+def _positive(value: object, default: int = 0) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 40 else default
+
+
+def smaller(spec: ModelSpec, dtype: str) -> tuple[ModelSpec, str] | None:
+    """The spec to try after memory ran out, and the change in a few signs; None when nothing is left to give up.
+
+    First what costs least: 16 bit where a choice was left to us, then half the context, without kept conversations."""
+    if spec.backend == "transformers_local" and dtype == "float32" and spec.options.get("dtype", "auto") == "auto":
+        return replace(spec, options={**spec.options, "dtype": "bfloat16"}), "float32 → bfloat16"
+    half = spec.context // 2
+    if half < 1024:
+        return None
+    options = {**spec.options, "prefix_bytes": 1} if spec.backend == "transformers_local" else spec.options
+    return replace(spec, context=half, options=options), f"{spec.context:,} → {half:,}"
