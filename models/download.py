@@ -1,37 +1,45 @@
 """Model files on disk: found, fetched and deleted. The only place that brings weights onto this machine.
 
 A file under its final name is complete and verified: it is moved there in one step, at the end. Knows the order of the
-sources; how each names its files is in `sources`, how bytes are fetched in `transfer`. Does not load models.
+sources; how each names its files is in `sources`, how bytes are fetched in `transfer`, how they get to their places in
+`landing`. Does not load models.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import lzma
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import filelock
 
-from models import sources
+from models import provenance, sources
+from models.landing import Landing, landing_names
 from models.request import Limits, stop_if
 from models.sources import Wanted
-from models.transfer import CHUNK, Meter, check_space, discard, download
+from models.transfer import Meter, check_space
 from shared.engine import Cancel, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 
-MANIFEST = ".files.json"  # names the files of a model whose source did not list them; written last
+IN_CHINA = ("Asia/Shanghai", "Asia/Chongqing", "Asia/Harbin", "Asia/Urumqi", "PRC")
 
 
 def default_order(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """A Space is next to the Hub; everybody else is likelier to have a PyPI mirror nearby."""
-    return ("path", "hf", "pypi") if environment.get("SPACE_ID") else ("path", "pypi", "hf")
+    """Which kind of source is tried first (docs/models.md).
+
+    A wheel comes from an index that pip reaches already. A Space is next to the Hub. Of the hubs, the one the environment is
+    set up for comes first, and ModelScope where it looks Chinese: from there the Hub is slow or out of reach."""
+    if environment.get("SPACE_ID"):
+        return ("path", "hf", "modelscope", "pypi", "openxlab")
+    locale = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+    uses_modelscope = any(environment.get(name) for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"))
+    uses_hf = any(environment.get(name) for name in ("HF_ENDPOINT", "HF_TOKEN"))
+    looks_chinese = locale.startswith("zh_CN") or environment.get("TZ") in IN_CHINA
+    if not uses_hf and (uses_modelscope or looks_chinese):
+        return ("path", "pypi", "modelscope", "hf", "openxlab")
+    return ("path", "pypi", "hf", "modelscope", "openxlab")
 
 
 class Store:
@@ -83,6 +91,16 @@ class Store:
             cause = f"{spec.id} cannot be stored in {self._folder(spec)}: {error.strerror or error}."
             raise ModelUnavailable(cause, "Choose another folder with --models-dir.") from error
 
+    def origin(self, spec: ModelSpec) -> str:
+        """Who served what is on disk: `hf`, `hf (hf-mirror.com)`, `modelscope`; `local` for a path of the user's own and for
+        what was put there by hand, and empty where there is nothing."""
+        found = self.find(spec)
+        if found is None:
+            return ""
+        if found.is_relative_to(self._folder(spec)):
+            return provenance.of_folder(self._folder(spec)) or "local"
+        return "local" if any(source.kind == "path" for source in spec.sources) else "hf (its cache)"
+
     def delete(self, spec: ModelSpec) -> bool:
         """Remove what was downloaded, also a beginning; False when there was nothing. Never touches a file outside `root`.
 
@@ -105,13 +123,14 @@ class Store:
 
     def _landed(self, spec: ModelSpec, source: Source) -> Path | None:
         folder = self._folder(spec)
-        names = source.files or _manifest(folder)
+        names = source.files or provenance.names(folder)
         if source.kind in ("path", "endpoint") or not names:
             return None
         files = [folder / name for name in landing_names(names)]
         if not all(file.is_file() for file in files):
             return None
-        return files[0] if len(source.files) == 1 else folder
+        is_one_model = len(source.files) == 1 or all(name.endswith(".gguf") for name in source.files)  # llama.cpp finds the others
+        return files[0] if source.files and is_one_model else folder
 
     def _plan(self, spec: ModelSpec) -> list[Source]:
         """The sources to try, in order."""
@@ -140,16 +159,16 @@ class Store:
 
     def _bring(self, spec: ModelSpec, source: Source, on_progress: OnProgress, cancel: Cancel) -> Path:
         on_progress(Progress("downloading", spec.id, 0, spec.size_bytes, detail=source.kind))
-        wanted = sources.locate(source, cancel, self._limits, self._hf_endpoint)
-        folder = self._folder(spec)
-        check_space(folder, _needed(spec, wanted) - _size(folder))
-        meter = Meter(spec.id, source.kind, sum(want.remote.size or 0 for want in wanted), on_progress)
-        names = [name for want in wanted for name in want.names]
-        places = dict(zip(names, (folder / name for name in landing_names(names)), strict=True))
-        for want in wanted:
-            _land(want, places, source.sha256 if len(names) == 1 else "", meter, cancel, self._limits)
+        found = sources.locate(source, cancel, self._limits, self._hf_endpoint, pickle=spec.options.get("pickle") is True)
+        folder, origin = self._folder(spec), sources.label(source.kind, found.host)
+        landing = Landing(folder, source, origin, found)
+        landing.drop_what_changed()
+        check_space(folder, _needed(spec, found.wanted) - _size(folder))
+        meter = Meter(spec.id, origin, sum(want.remote.size or 0 for want in found.wanted), on_progress)
+        for want in found.wanted:
+            landing.bring(want, meter, cancel, self._limits)
         if not source.files:
-            _write_manifest(folder, names)
+            provenance.write_names(folder, landing.names)
         _sweep(folder)
         landed = self._landed(spec, source)
         if landed is None:
@@ -184,68 +203,6 @@ class Store:
         )
 
 
-def landing_names(names: Sequence[str]) -> list[str]:
-    """The names under which files of a source land: without the folder they have in common. Raises `BadRequest` for a name
-    that leads out of the model's folder."""
-    for name in names:
-        path = PurePosixPath(name)
-        if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or path.name.startswith("."):
-            raise BadRequest(f"{name!r} is no file name inside a model.", "Correct the catalog.")
-    common = os.path.commonpath([PurePosixPath(name).parent.as_posix() for name in names]) if names else ""
-    return [PurePosixPath(name).relative_to(common or ".").as_posix() for name in names]
-
-
-def unpack(archive: Path, name: str, path: Path, sha256: str, cancel: Cancel) -> None:
-    """Write the one member `name` of a zip to `path`. Raises `ModelUnavailable` where it is missing, broken or another file."""
-    summed = hashlib.sha256()
-    try:
-        with zipfile.ZipFile(archive) as wheel, path.open("wb") as file:
-            check_space(path.parent, wheel.getinfo(name).file_size)
-            with wheel.open(name) as member:
-                while chunk := member.read(CHUNK):
-                    stop_if(cancel)
-                    summed.update(chunk)
-                    file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-    except KeyError as error:
-        raise ModelUnavailable(f"the wheel has no {name}") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelUnavailable(f"the wheel cannot be unpacked: {error}") from error
-    if sha256 and summed.hexdigest() != sha256.lower():
-        raise ModelUnavailable(f"{name} in its wheel is not the expected file (SHA-256 differs)")
-
-
-def _land(want: Wanted, places: Mapping[str, Path], sha256: str, meter: Meter, cancel: Cancel, limits: Limits) -> None:
-    """Bring the files of `want` to their places; each appears there whole and verified, or not at all."""
-    missing = [name for name in want.names if not places[name].is_file()]
-    if not missing:
-        return meter.finish(want.remote.size or 0)
-    for name in missing:
-        places[name].parent.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(f"{want.remote.url} {want.remote.sha256}".encode()).hexdigest()[:16]
-    part = places[missing[0]].parent / f".{key}.part"
-    download(want.remote, part, meter, cancel, limits)
-    if not want.pack:
-        os.replace(part, places[missing[0]])
-        return
-    try:
-        for name in missing:
-            _land_member(part, name, places[name], sha256, cancel)
-    except ModelUnavailable:
-        discard(part)  # the very file the index names: fetching it again would not help
-        raise
-
-
-def _land_member(archive: Path, name: str, place: Path, sha256: str, cancel: Cancel) -> None:
-    unpacked = place.with_name(f".{place.name}.part")
-    try:
-        unpack(archive, name, unpacked, sha256, cancel)
-        os.replace(unpacked, place)
-    finally:
-        unpacked.unlink(missing_ok=True)
-
-
 def _sweep(folder: Path) -> None:
     """Remove what downloads needed on the way, also those of other sources and earlier versions."""
     for left_over in [*folder.rglob(".*.part"), *folder.rglob(".*.part.json")]:
@@ -261,16 +218,3 @@ def _needed(spec: ModelSpec, wanted: list[Wanted]) -> int:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _manifest(folder: Path) -> tuple[str, ...]:
-    try:
-        return tuple(json.loads((folder / MANIFEST).read_text("utf-8")))
-    except (FileNotFoundError, ValueError):
-        return ()
-
-
-def _write_manifest(folder: Path, names: list[str]) -> None:
-    part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps(names), "utf-8")
-    os.replace(part, folder / MANIFEST)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -36,15 +36,16 @@ class Limits:
 
 @contextmanager
 def opened(
-    url: str, headers: Mapping[str, str], cancel: Cancel, limits: Limits, *, method: str = "GET", follow: bool = True
+    url: str, headers: Mapping[str, str], cancel: Cancel, limits: Limits, *, method: str = "GET", follow: bool = True, json: Any = None
 ) -> Iterator[httpx.Response]:
-    """The answer to one request, its body not yet read. Raises `Cancelled`, and httpx's errors also out of the `with` body.
+    """The answer to one request (`json` is its body), its own body not yet read. Raises `Cancelled`, and httpx's errors also
+    out of the `with` body.
 
     httpx drops the Authorization header on the way to another host, and follows to http and https only."""
     line = Line()
     timeout = httpx.Timeout(limits.read, connect=limits.connect)
     client = httpx.Client(timeout=timeout, follow_redirects=follow, max_redirects=5, event_hooks=line.hooks)
-    request = client.build_request(method, url, headers={"Accept-Encoding": "identity", **headers})
+    request = client.build_request(method, url, headers={"Accept-Encoding": "identity", **headers}, json=json)
     unsubscribe = cancel.subscribe(line.hang_up)
     try:
         seconds = 2 * limits.connect + limits.read
@@ -96,6 +97,20 @@ def reason(error: Exception) -> str:
     if isinstance(error, httpx.ConnectError):
         return f"{_host(error)} cannot be reached ({error})"
     return str(error) or type(error).__name__
+
+
+_REFUSALS = {
+    "GatedRepo": "its owner asks for a login: accept the licence on its page and set HF_TOKEN",
+    "RepoNotFound": "there is no such repository, or it is private and needs HF_TOKEN",
+    "RevisionNotFound": "the repository has no such revision",
+    "EntryNotFound": "the repository has no such file",
+}
+
+
+def refusal(response: httpx.Response) -> str:
+    """What a server says that will not give us something, in a few words; the Hub names the reason in a header."""
+    known = _REFUSALS.get(response.headers.get("X-Error-Code", ""))
+    return known or f"{response.url.host} answers {response.status_code} {response.reason_phrase}".rstrip()
 
 
 def _host(error: httpx.RequestError) -> str:

