@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.backends.safetensors_folder import INDEX, read_checkpoint
+from models.architectures.folder import INDEX
+from models.backends.safetensors_folder import read_checkpoint
 from shared.errors import ModelUnavailable
 from tests.tiny_models import tiny_llama_folder
 

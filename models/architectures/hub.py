@@ -1,0 +1,46 @@
+"""A folder as it is, or a hub repository as a folder: config, tokenizer and safetensors of one revision, no pickles.
+
+Uses the hub's own client and cache. Knows nothing of what is in the files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from shared.errors import ModelUnavailable, RemoteFailure
+
+_SMALL = ("*.json", "*.model", "*.jinja", "*.txt")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def fetch(folder_or_id: str | Path, *, revision: str, local_files_only: bool, code: bool, weights: bool = True) -> Path:
+    """The folder; a hub id is downloaded into the cache first. `code` fetches Python files too, `weights` the safetensors.
+
+    Raises `ModelUnavailable` for what exists nowhere, and `RemoteFailure` when the hub cannot be reached."""
+    if isinstance(folder_or_id, Path) or Path(folder_or_id).is_dir() or not _HUB_ID.fullmatch(folder_or_id):
+        return Path(folder_or_id)
+    patterns = [*_SMALL, *(["*.safetensors"] if weights else []), *(["*.py"] if code else [])]
+    at = f" at {revision}" if revision else ""
+    try:
+        folder = snapshot_download(
+            folder_or_id, revision=revision or None, local_files_only=local_files_only, allow_patterns=patterns, ignore_patterns=["*/*"]
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise ModelUnavailable(f"The hub has no model {folder_or_id}{at}.", "Check the name and the revision.") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelUnavailable(f"{folder_or_id}{at} is not in the local cache.", "Download it, or allow the network.") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise RemoteFailure(
+            f"{folder_or_id}{at} could not be fetched: {type(error).__name__}.", "Check the network and try again."
+        ) from error
+    return Path(folder)
