@@ -1,11 +1,12 @@
 """Safetensors models through transformers, on the CPU or a GPU; torch is imported here and in this file's neighbours only.
 
 Options of its spec: `dtype` (auto, float32, bfloat16, float16) and `device` (auto, cpu, cuda, cuda:N, mps). `auto` is the
-checkpoint's own dtype, but bfloat16 for a float16 checkpoint on a CPU, and the first GPU where there is one.
+checkpoint's own dtype, but bfloat16 for a float16 checkpoint on a CPU, and the first GPU where there is one. A third one lets
+the code that comes with this one model run (`models.backends.remote_code`).
 
 One thread owns the model (`models.worker`); a prompt is read in batches, looked at `cancel` between them and between
 tokens, and the KV caches of the last conversations are used again. Weights that are not exactly what the architecture
-asks for are refused, and so are pickled ones and code that comes with a model. Does not know where a folder came from.
+asks for are refused, and so are pickled ones. Does not know where a folder came from.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from models.backends import remote_code
 from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
 from models.backends.safetensors_folder import Checkpoint, read_checkpoint
 from models.worker import Worker
@@ -32,14 +34,14 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> TransformersLocal:
     """The model in the folder `path`. Raises `ModelUnavailable` naming the file or tensor that is wrong."""
-    no_unknown_options(spec, {"dtype", "device"})
+    no_unknown_options(spec, {"dtype", "device", remote_code.OPTION})
     if spec.dialect not in chatml.DIALECTS:
         raise BadRequest(f"{spec.id}: there is no dialect {spec.dialect!r}.", f"Known dialects: {', '.join(chatml.DIALECTS)}.")
     dtype, device = _dtype(spec), _device(spec)
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no folder to load.", "Give it a source in the catalog.")
     try:
-        checkpoint = read_checkpoint(path, dtype, device, cancelled=lambda: cancel.is_set())
+        checkpoint = read_checkpoint(path, dtype, device, cancelled=lambda: cancel.is_set(), trust_remote_code=remote_code.opted_in(spec))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise too_big(f"{spec.id} does not fit into the memory of {device}") from error
