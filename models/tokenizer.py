@@ -1,14 +1,15 @@
 """A fast tokenizer as a chat needs it: prompts of control tokens and plain text to ids, and ids back to text as they come.
 
-Text is encoded with no token special: whatever a user types stays text (an added token of nothing but blanks is text too,
-as in training). Knows nothing of models or torch; what the control tokens mean belongs to `shared.chatml`.
+Text is encoded with no token special: whatever a user types stays text. An added token that no one could take for a mark
+(blanks, a dash, a letter) is text too, as in training. Knows nothing of models or torch; what the control tokens mean belongs
+to `shared.chatml`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.pre_tokenizers import Metaspace
 
 from shared.chatml import PRESERVED, Control, ImageSlot, Piece, Plain
@@ -26,18 +27,24 @@ class ChatTokenizer:
         backend.no_padding()
         added = backend.get_added_tokens_decoder()
         visible = {token.content for token in added.values() if not token.special} | set(PRESERVED)
-        backend.add_special_tokens([token for token in added.values() if token.content.strip()])
+        marks = {token_id: token for token_id, token in added.items() if _is_mark(token)}
+        backend.add_special_tokens(list(marks.values()))
         backend.encode_special_tokens = True  # "special tokens are encoded like any text"
         if isinstance(backend.pre_tokenizer, Metaspace) and backend.pre_tokenizer.prepend_scheme == "first":
             backend.pre_tokenizer.prepend_scheme = "never"  # a prompt begins with a control token: no text is the first
         self._backend = backend
-        self._special = {token_id: token.content for token_id, token in added.items() if token.content.strip()}
+        self._special = {token_id: token.content for token_id, token in marks.items()}
         self.hidden = frozenset(token_id for token_id, token in added.items() if token.content not in visible)
 
     @property
     def size(self) -> int:
         """One more than the highest id it can produce."""
         return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The tokens that text never becomes."""
+        return frozenset(self._special.values())
 
     def control(self, token: str) -> int | None:
         """The id of one control token; None when this vocabulary has no such token."""
@@ -73,6 +80,10 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
+
+
+def _is_mark(token: AddedToken) -> bool:
+    return bool(token.content.strip()) and (token.special or any(sign in token.content for sign in "<>[]|"))
 
 
 def _cut(text: str, mark: str) -> list[str]:

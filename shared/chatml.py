@@ -153,7 +153,7 @@ def render(messages: Sequence[Message], dialect: Dialect, tools: Sequence[ToolSp
         pieces.append(Plain(dict(dialect.marks)["assistant"]))
     else:
         pieces += [Control(dialect.start), Plain("assistant\n")]
-    return tuple(_with_begin_tokens(_merged(pieces), dialect))
+    return tuple(_with_begin_tokens(merged(pieces), dialect))
 
 
 def as_text(pieces: Sequence[Piece]) -> str:
@@ -212,7 +212,7 @@ def _message(message: Message, dialect: Dialect) -> list[Piece]:
     slots = [piece for piece in body if isinstance(piece, ImageSlot)]
     end = [Control(dialect.end), Plain("\n")] if message.role == "assistant" or not dialect.marks else [Plain("\n")]
     if dialect.marks:
-        body = [Plain(_TYPED_MARK.sub("< ", piece.text)) if isinstance(piece, Plain) else piece for piece in _merged(body)]
+        body = [Plain(_TYPED_MARK.sub("< ", piece.text)) if isinstance(piece, Plain) else piece for piece in merged(body)]
     if not slots or message.role != "user" or dialect.pictures == "inside":
         return [*header, *body, *end]
     text = [piece for piece in body if not isinstance(piece, ImageSlot)]
@@ -287,7 +287,7 @@ def _with_begin_tokens(pieces: Iterable[Piece], dialect: Dialect) -> Iterator[Pi
         yield piece
 
 
-def _merged(pieces: Sequence[Piece]) -> Iterator[Piece]:
+def merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Neighbouring Plain pieces become one: a tokenizer sees the text between two special tokens whole, as in training."""
     text = ""
     for piece in pieces:
