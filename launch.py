@@ -10,13 +10,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from demos import cli
 from demos.terminal import printable
 from models import catalog, zerogpu
+from models.footprint import ENDPOINT_BACKENDS
 from models.registry import Registry
+from models.room import this_machine
+from models.zerogpu import TORCH_BACKENDS
 from shared import settings as settings_module
+from shared import sizes
 from shared.engine import ModelSpec, Source
 from shared.errors import BadRequest, DemoError, UnknownModel
 from shared.settings import Secret, Settings
@@ -48,12 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_registry(settings: Settings) -> Registry:
     """The models these settings offer, none loaded yet. Raises `BadRequest` for a broken catalog."""
-    from models import local  # these two need packages; `doctor` must run where there are none
+    from models import added, local  # these need packages; `doctor` must run where there are none
     from models.download import Store
 
     specs = catalog.read(catalog.BUILT_IN)
     if settings.models:
         specs = catalog.merged(specs, catalog.read(Path(settings.models).expanduser()))
+    specs = catalog.merged(specs, added.Added(settings.data_path / added.FILE).specs())
     if settings.demo:
         specs = (DEMO, *specs)
     if settings.api_base:
@@ -62,9 +68,25 @@ def build_registry(settings: Settings) -> Registry:
     if asked and asked not in {spec.id for spec in specs} and Path(asked).expanduser().exists():
         specs = (local.spec_of_path(Path(asked).expanduser()), *specs)
         asked = specs[0].id
-    specs = zerogpu.offered(specs, os.environ, asked=asked)
+    specs = zerogpu.offered(tuple(placed(spec, settings) for spec in specs), os.environ, asked=asked)
     store = Store(settings.models_path, source=settings.source, offline=settings.offline)
-    return Registry(specs, files=store, keep=settings.keep)
+    limit = sizes.parse(settings.memory)
+    return Registry(
+        specs, files=store, keep=settings.keep, idle_unload=60 * settings.idle_unload,
+        devices=lambda: this_machine(gpu=settings.device != "cpu", limit=limit),
+    )  # fmt: skip
+
+
+def placed(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """The spec with what was set for every model over what the catalog has; a setting left alone changes nothing."""
+    options: dict[str, object] = {}
+    if spec.backend in TORCH_BACKENDS:
+        options = {name: value for name in ("device", "dtype", "offload") if (value := getattr(settings, name)) not in ("auto", False)}
+    elif spec.backend == "llama_cpp" and settings.device == "cpu":
+        options = {"gpu_layers": 0}
+    shorter = 0 < settings.context < (spec.context or settings.context + 1) and spec.backend not in ENDPOINT_BACKENDS
+    context = settings.context if shorter else spec.context
+    return replace(spec, context=context, options={**spec.options, **options}) if options or shorter else spec
 
 
 def start_model(settings: Settings, registry: Registry) -> str:

@@ -28,12 +28,13 @@ from demos.labels import i18n, label
 from demos.security import SecurityHeaders
 from demos.tab import App, Tab
 from demos.theme import theme
+from models.jobs import Jobs
 from models.registry import Registry
 from shared.errors import BadRequest
 from shared.settings import Settings
 from shared.version import VERSION
 
-TABS = ("chat",)
+TABS = ("chat", "hub")
 FOLDER = Path(__file__).parent
 FIRST_PORT, PORTS = 7860, 100
 SHARE_WAIT = 4.0  # seconds the start waits for a public link before it says that there is none yet
@@ -76,7 +77,8 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
     """Serve the page until Ctrl-C or SIGTERM; returns the exit code. Raises `BadRequest` for a port in use and the like."""
     users = accounts(settings.auth)
     port = free_port(settings.address, settings.port)
-    page = build(App(registry, settings, start_model))
+    jobs = Jobs(registry)
+    page = build(App(registry, settings, start_model, jobs))
     stopped = _on_signal()
     launch(page, settings, registry, port=port, users=users)
     try:
@@ -86,7 +88,8 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
         while not stopped.wait(0.5):  # a timeout, because Windows does not interrupt an endless wait
             pass
     finally:
-        registry.close()  # first: answers in flight end, so the server has nothing to wait for
+        jobs.close()
+        registry.close()  # before the page: answers in flight end, so the server has nothing to wait for
         page.close(verbose=False)
     return 0
 

@@ -20,8 +20,9 @@ from demos.strings import COOKIE, HTML_LANG, Language, language_of, table
 from shared.settings import Settings
 
 FOLDER = Path(__file__).parent
-SHEETS = ("tokens.css", "page.css", "conversation.css")  # not by `launch(css=)`: Gradio rewrites selectors, and drops those in @media
-FOR_SCRIPT = ("app.", "pill.", "chat.")  # the texts that page.js and the cards fill in
+# Not by `launch(css=)`: Gradio rewrites selectors, and drops those in @media.
+SHEETS = ("tokens.css", "page.css", "conversation.css", "hub.css")
+FOR_SCRIPT = ("app.", "pill.", "chat.", "hub.")  # the texts that page.js and the cards fill in
 
 
 class PageHead:

@@ -88,7 +88,7 @@ def progress_card(progress: Progress | PromptProgress, t: Strings, keep: int = 1
         case "loading":
             return _card(t("stage.loading", model=progress.model))
         case "downloading":
-            card = _card(t("stage.downloading", model=progress.model), _bytes_line(progress, t))
+            card = _card(t("stage.downloading", model=progress.model), bytes_line(progress, t))
             return {**card, "done": progress.done, "total": progress.total}
 
 
@@ -120,7 +120,7 @@ def duration(seconds: float, t: Strings) -> str:
     return t("time.hours", h=whole // 3600, m=whole % 3600 // 60)
 
 
-def _bytes_line(progress: Progress, t: Strings) -> str:
+def bytes_line(progress: Progress, t: Strings) -> str:
     done, total = size(progress.done), size(progress.total)
     if progress.seconds_left is None:
         return t("stage.bytes_started", done=done, total=total)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from models.jobs import Jobs
 from models.registry import Registry
 from shared.settings import Settings
 
@@ -17,11 +18,12 @@ class App:
     `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
     `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
     (`demos/cards.py` has its values), `page` the Blocks for load events. All three are set while the page is built, and Any because
-    this module knows no Gradio. `browser_secret` encrypts what a browser keeps."""
+    this module knows no Gradio. `browser_secret` encrypts what a browser keeps. `jobs` are the downloads and loads in the background."""
 
     registry: Registry
     settings: Settings
     start_model: str = ""
+    jobs: Jobs | None = None
     sidebar: Any = None
     pill: Any = None
     page: Any = None

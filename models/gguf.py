@@ -44,10 +44,12 @@ class Header:
         return str(self.metadata.get("tokenizer.chat_template", ""))
 
 
-def read_header(path: Path, *, look_for: tuple[str, ...] = ()) -> Header:
-    """The header of the file at `path`. Raises `ModelUnavailable` when it is no GGUF, an unknown version, or cut short."""
+def read_header(path: Path, *, look_for: tuple[str, ...] = (), whole: int = 0) -> Header:
+    """The header of the file at `path`, or of the file of `whole` bytes that `path` is the beginning of.
+
+    Raises `ModelUnavailable` when it is no GGUF, an unknown version, or cut short."""
     try:
-        size = path.stat().st_size
+        size = whole or path.stat().st_size
         with path.open("rb") as file:
             header = _Reader(file, size).header(look_for)
     except OSError as error:

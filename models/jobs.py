@@ -84,6 +84,10 @@ class Jobs:
             if job is not None and not job.running:
                 self._put(model_id, None)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def state(self) -> dict[str, Job]:
         """Every job that runs, failed or was stopped, by model id."""
         with self._lock:

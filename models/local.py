@@ -30,14 +30,14 @@ def spec_of_path(path: Path) -> ModelSpec:
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
-            return _safetensors(path)
+            return spec_of_folder(path)
         if len(ggufs) != 1:
             found = f"{len(ggufs)} GGUF files" if ggufs else "neither a GGUF file nor config.json with safetensors"
             raise ModelUnavailable(f"The folder {path} is no model: it has {found}.", "Give the path of one model.")
         path = ggufs[0]
     if not path.is_file():
         raise ModelUnavailable(f"There is no model at {path}.", "Check the path.")
-    return _gguf(path)
+    return spec_of_gguf(path)
 
 
 def dialect_of_header(header: gguf.Header) -> Dialect:
@@ -64,18 +64,20 @@ def default_system_of(template: str, dialect: Dialect) -> str:
     return found.group(1) if found else ""
 
 
-def _gguf(path: Path) -> ModelSpec:
-    header = gguf.read_header(path, look_for=(chatml.ACTION_START,))
+def spec_of_gguf(path: Path, *, whole: int = 0) -> ModelSpec:
+    """The spec of a GGUF file, or of the one of `whole` bytes that `path` is the beginning of."""
+    header = gguf.read_header(path, look_for=(chatml.ACTION_START,), whole=whole)
     dialect = dialect_of_header(header)
     return ModelSpec(
         id=_id(path.stem), backend="llama_cpp", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
         capabilities=LOCAL_CAPABILITIES, context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
-        default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=path.stat().st_size,
+        default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=whole or path.stat().st_size,
         licence=str(header.metadata.get("general.license", "")),
     )  # fmt: skip
 
 
-def _safetensors(path: Path) -> ModelSpec:
+def spec_of_folder(path: Path) -> ModelSpec:
+    """The spec of a folder for transformers, from its small files alone: the weights need not be there yet."""
     template = _template_of_folder(path)
     vocabulary = (path / "tokenizer.json").read_text("utf-8") if (path / "tokenizer.json").is_file() else ""
     bos = ""
