@@ -6,20 +6,22 @@ A turn holds at most one lease at a time; a leased engine is never closed to mak
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from models import catalog, footprint
-from models.footprint import ENDPOINT_BACKENDS
+from models.footprint import ENDPOINT_BACKENDS as ENDPOINT_BACKENDS
+from models.idle import unload_idle
+from models.loading import Load, Loader, load_backend
 from models.memory import Device, Plan
 from models.room import Measure, NeedOf, Room, this_machine
 from models.slots import Slot, Slots
 from shared.engine import Cancel, Cancelled, Capability, Engine, ModelSpec, OnProgress, Progress
-from shared.errors import BadRequest, ModelUnavailable
+from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
 
 
 class Files(Protocol):
@@ -28,23 +30,6 @@ class Files(Protocol):
     def find(self, spec: ModelSpec) -> Path | None: ...
     def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path: ...
     def delete(self, spec: ModelSpec) -> bool: ...
-
-
-Load = Callable[[ModelSpec, Path | None, OnProgress, Cancel], Engine]
-
-
-def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Engine:
-    """Import the backend of `spec` and let it load. Raises `ModelUnavailable` where the backend is unknown or not installed."""
-    try:
-        backend = importlib.import_module(f"models.backends.{spec.backend}")
-    except ModuleNotFoundError as error:
-        if error.name == f"models.backends.{spec.backend}":
-            raise ModelUnavailable(f"{spec.id}: there is no backend {spec.backend!r}.", "Check the catalog.") from error
-        raise ModelUnavailable(
-            f"{spec.id} needs the package {error.name}, which is not installed.", "Install it with: pip install -r requirements.txt"
-        ) from error
-    engine: Engine = backend.load(spec, path, on_progress=on_progress, cancel=cancel)
-    return engine
 
 
 ModelState = Literal["busy", "ready", "loading", "on disk", "not downloaded", "endpoint"]
@@ -60,19 +45,23 @@ class Registry:
     ) -> None:  # fmt: skip
         self._specs = tuple(specs)
         self._files = files
-        self._load = load
         self._slots = Slots()
         self._room = Room(self._slots, keep=keep, devices=devices, need=need, specs=lambda: self._specs)
+        self._loader = Loader(self._slots, self._room, load)
         self._waiting: dict[str, list[object]] = {}
-        self._smaller: dict[str, ModelSpec] = {}
+        if idle_unload:
+            unload_idle(self._slots, idle_unload)
 
     def specs(self, *needs: Capability) -> list[ModelSpec]:
         """The models that can do all of `needs`, in catalog order."""
         return [spec for spec in self._specs if spec.capabilities >= set(needs)]
 
     def spec(self, model_id: str) -> ModelSpec:
-        """Raises `UnknownModel`."""
-        return catalog.find(self._specs, model_id)
+        """What the catalog says, with the context it was loaded with where that is shorter. Raises `UnknownModel`."""
+        spec = catalog.find(self._specs, model_id)
+        with self._slots.changed:
+            slot = self._slots.get(model_id)
+        return spec if slot is None else replace(spec, context=slot.spec.context)
 
     def add(self, spec: ModelSpec) -> None:
         """A further model. Raises `BadRequest` where the id is taken."""
@@ -156,14 +145,19 @@ class Registry:
     def lease(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Engine]:
         """The engine of this model, fetched and loaded first where needed.
 
-        Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage."""
+        Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage. After
+        an `OutOfMemory` of the turn itself idle models are gone, and this one is loaded smaller when it is asked for again."""
         cancel = cancel if cancel is not None else Cancel()
-        slot, engine = self._acquire(self.spec(model_id), cancel, on_progress or (lambda progress: None))
+        slot, engine = self._acquire(catalog.find(self._specs, model_id), cancel, on_progress or (lambda progress: None))
         fit = True
         try:
             yield engine
         except ModelUnavailable:
             fit = False  # its process died, or worse: the next turn loads it anew
+            raise
+        except OutOfMemory:
+            fit = False
+            self._loader.give_up(slot)
             raise
         finally:
             self._give_back(slot, fit=fit)
@@ -193,9 +187,7 @@ class Registry:
         """Close every engine, also those in use; leases asked for later raise `ModelUnavailable`."""
         with self._slots.changed:
             self._slots.closed = True
-            slots = self._slots.all()
-            for slot in slots:
-                self._slots.leave(slot)
+            slots = self._slots.clear()
         for slot in slots:
             self._slots.finish(slot)
 
@@ -208,9 +200,9 @@ class Registry:
                 return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._files.fetch(spec, on_progress, cancel)
-            slot = self._room.reserve(spec, path, cancel, on_progress)
-            if slot is not None:
-                return slot, self._load_into(slot, path, cancel, on_progress)
+            loaded = self._loader.loaded(spec, path, cancel, on_progress)
+            if loaded is not None:
+                return loaded
 
     def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine] | None:
         """The loaded engine, once it has a place free and nobody came earlier; None when it is not loaded."""
@@ -239,21 +231,3 @@ class Registry:
             finally:
                 line.remove(ticket)
                 self._slots.tell()
-
-    def _load_into(self, slot: Slot, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Engine:
-        engine: Engine | None = None
-        try:
-            on_progress(Progress("loading", slot.spec.id))
-            engine = self._load(slot.spec, path, on_progress, cancel)
-        finally:
-            with self._slots.changed:
-                closed = slot.closing  # everything was closed meanwhile
-                slot.engine = engine
-                if engine is None or closed:
-                    self._slots.leave(slot)
-                self._slots.tell()
-            if engine is None or closed:
-                self._slots.finish(slot)
-        if closed:
-            raise ModelUnavailable("The program is shutting down.", "Start it again.")
-        return engine

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import advice, footprint
 from models.footprint import ENDPOINT_BACKENDS
-from models.memory import CPU, Device, Held, Need, Plan, room_without
+from models.memory import CPU, Device, Held, Need, Plan, room_on, room_without
 from models.memory import plan as planned
 from models.slots import Slot, Slots
+from models.zerogpu import TORCH_BACKENDS
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, OutOfMemory
+from shared.sizes import WHOLE, Size
 
-TORCH_BACKENDS = ("transformers_local",)
 Measure = Callable[[], tuple[Device, ...]]
 NeedOf = Callable[[ModelSpec, Path | None, str, str], Need]
 NOWHERE = Device(CPU, "", 0, 0, 0)
 
 
-def this_machine() -> tuple[Device, ...]:
+def this_machine(*, gpu: bool = True, limit: Size = WHOLE) -> tuple[Device, ...]:
+    """The devices of this machine, measured now: the CPU first."""
     from models import machine  # needs a package; `doctor` must run where there are none
 
-    return machine.devices()
+    return machine.devices(gpu=gpu, limit=limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,15 @@ class Room:
         self.devices = devices
 
     def plan(self, spec: ModelSpec, path: Path | None) -> Plan:
-        """What loading it now would do; for an endpoint a plan of nothing."""
+        """What loading it now would do: for an endpoint nothing, for a model that is in memory what it was planned with."""
         asked = self._measured(spec, path)
         with self._slots.changed:
-            return self._best(asked, self._slots.held(asked.devices))
+            held, slot = self._slots.held(asked.devices), self._slots.get(spec.id)
+            if slot is None or slot.plan is None:
+                return self._best(asked, held)
+            device = next((one for one in asked.devices if one.id == slot.plan.device.id), slot.plan.device)
+        free = room_on(device, held)
+        return replace(slot.plan, device=device, free=free, free_after=free, evict=(), waits_for=())
 
     def reserve(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Slot | None:
         """A slot for `spec` in which it may be loaded, leased once; None where somebody else has loaded this very model.
@@ -75,7 +82,7 @@ class Room:
                     return None
                 next_step = self._step(asked, version)
             if isinstance(next_step, str):
-                if next_step != told:
+                if next_step and next_step != told:
                     told = next_step
                     on_progress(Progress("waiting", spec.id, detail=told))
                 self._slots.wait(version, 0.1)  # also looks at `cancel` this often
@@ -84,15 +91,24 @@ class Room:
             else:
                 return next_step
 
-    def close_idle(self, besides: str = "") -> list[str]:
-        """Close whatever nobody uses; returns what went."""
-        with self._slots.changed:
-            idle = [slot for slot in self._slots.local() if slot.idle and slot.spec.id != besides]
-            for slot in idle:
-                self._slots.leave(slot)
-        for slot in idle:
-            self._slots.finish(slot)
-        return [slot.spec.id for slot in idle]
+    def close_idle(self, spec: ModelSpec, on_progress: OnProgress) -> None:
+        """Close whatever nobody uses, for the sake of `spec`."""
+        while True:
+            with self._slots.changed:
+                victim = next((slot for slot in self._slots.local() if slot.idle), None)
+                if victim is None:
+                    return
+                self._slots.leave(victim)
+            self._close(victim, spec, on_progress)
+
+    def placed(self, slot: Slot) -> ModelSpec:
+        """The spec its backend is given: for torch with the device, the dtype and the share of the GPU that were planned."""
+        if slot.plan is None or slot.spec.backend not in TORCH_BACKENDS:
+            return slot.spec
+        options = {**slot.spec.options, "device": slot.plan.device.id, "dtype": slot.plan.dtype}
+        if slot.plan.offload:
+            options["gpu_memory"] = slot.plan.weights - slot.plan.offload
+        return replace(slot.spec, options=options)
 
     def _step(self, asked: _Asked, version: int) -> Slot | str:
         """Under the lock: a fresh slot, one to be closed first (`closing`), or the id of whom to wait for."""
@@ -102,7 +118,7 @@ class Room:
         plan = self._best(asked, held)
         if not plan.fits and not self._worth_trying(plan, held):
             if self._slots.version != version or self._slots.unsettled():
-                return next((slot.spec.id for slot in self._slots.local()), spec.id)  # the figures are about to change
+                return next((slot.spec.id for slot in self._slots.local() if not slot.idle), "")  # the figures are about to change
             raise self._refusal(asked, plan, held)
         if plan.waits_for:
             return plan.waits_for[0]

@@ -80,6 +80,13 @@ class Slots:
             self._leaving.append(slot)
         self.tell()
 
+    def clear(self) -> list[Slot]:
+        """All of them leave, and everything there is to close is returned. Under `changed`."""
+        for slot in self.all():
+            self.leave(slot)
+        self.tell()
+        return list(self._leaving)
+
     def finish(self, slot: Slot) -> None:
         """Close what has left. Not under `changed`: it may take a while."""
         try:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from shared import sizes
 from shared.errors import BadRequest
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 
 
 def _flag(
@@ -29,10 +33,27 @@ def _flag(
     env: Sequence[str] = (),
     secret: bool = False,
     choices: Sequence[str] = (),
+    check: Callable[[Any], object] | None = None,
 ) -> Any:
     return field(
-        default=default, repr=not secret, metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices}
+        default=default,
+        repr=not secret,
+        metadata={"help": help, "aliases": aliases, "env": env, "secret": secret, "choices": choices, "check": check},
     )
+
+
+def _device(name: str) -> None:
+    if not _DEVICE.fullmatch(name):
+        raise BadRequest(f"there is no device {name!r}.", "Choose auto, cpu, cuda, cuda:N or mps.")
+
+
+def _memory(text: str) -> None:
+    sizes.parse(text)
+
+
+def _not_negative(number: int) -> None:
+    if number < 0:
+        raise BadRequest(f"{number} is below 0.", "Choose 0 or more.")
 
 
 class Secret(str):
@@ -60,7 +81,23 @@ class Settings:
     models_dir: str = _flag("where model files are kept", "", aliases=["--model-dir", "--download-dir"])
     source: str = _flag("where to download models from", "auto", choices=["auto", "hf", "modelscope", "openxlab", "pypi", "local"])
     offline: bool = _flag("never touch the network", False, env=["HF_HUB_OFFLINE"])
-    keep: int = _flag("local models kept in memory at once", 1, aliases=["--max-loaded"])
+    device: str = _flag("where models run that need torch: auto, cpu, cuda, cuda:N or mps", "auto", check=_device)
+    dtype: str = _flag(
+        "their precision; 8bit and 4bit need a CUDA GPU and bitsandbytes", "auto", aliases=["--torch-dtype", "--precision"], choices=DTYPES
+    )
+    memory: str = _flag(
+        "what local models together may take on each device: 6GB, 512MB, 50% (default: all of it)", "", aliases=["--max-memory"],
+        check=_memory,
+    )  # fmt: skip
+    context: int = _flag(
+        "shorten every local model's context to so many tokens, to save memory (default: the model's own)", 0,
+        aliases=["--ctx-size", "--max-model-len"], check=_not_negative,
+    )  # fmt: skip
+    offload: bool = _flag("let weights that do not fit on the GPU lie in the computer's memory (slow)", False, aliases=["--cpu-offload"])
+    keep: int = _flag(
+        "local models kept in memory at once, at most (default: as many as fit)", 0, aliases=["--max-loaded"], check=_not_negative
+    )
+    idle_unload: int = _flag("unload a local model that nobody used for so many minutes; 0: never", 30, check=_not_negative)
     api_base: str = _flag(
         "an OpenAI-compatible server, such as http://127.0.0.1:23333/v1", "", aliases=["--base-url"], env=["OPENAI_BASE_URL"]
     )
@@ -133,7 +170,7 @@ def read(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
         variables = [f"PUYU_{item.name.upper()}", *item.metadata["env"]]
         variable = next((name for name in variables if environment.get(name)), None)
         if flags.get(item.name) is not None:
-            values[item.name], origins[item.name] = flags[item.name], "flag"
+            values[item.name], origins[item.name] = _checked(item, flags[item.name], "--" + item.name.replace("_", "-")), "flag"
         elif variable:
             values[item.name], origins[item.name] = _typed(item, environment[variable], variable), variable
         elif item.name in config:
@@ -159,6 +196,16 @@ def _typed(item: Any, value: Any, origin: str) -> Any:
         raise BadRequest(f"{origin}: {item.name} is not a {kind.__name__}.", "Correct it and start again.")
     if item.metadata["choices"] and value not in item.metadata["choices"]:
         raise BadRequest(f"{origin}: {item.name} is one of {', '.join(item.metadata['choices'])}.", "Correct it and start again.")
+    return _checked(item, value, origin)
+
+
+def _checked(item: Any, value: Any, origin: str) -> Any:
+    """`value`, when the setting's own check takes it. Raises `BadRequest` naming where it came from."""
+    if item.metadata["check"] is not None:
+        try:
+            item.metadata["check"](value)
+        except BadRequest as error:
+            raise BadRequest(f"{origin}: {error.cause}", error.remedy) from error
     return value
 
 

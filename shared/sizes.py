@@ -29,7 +29,7 @@ class Size:
 WHOLE = Size(share=1.0)
 
 
-def parse(text: str, *, name: str = "--memory") -> Size:
+def parse(text: str) -> Size:
     """`text` as a size; everything where it is empty. Raises `BadRequest` for anything else than a number with its unit."""
     if not text.strip():
         return WHOLE
@@ -40,7 +40,7 @@ def parse(text: str, *, name: str = "--memory") -> Size:
         return Size(share=value / 100)
     if unit in _UNITS and value * _UNITS[unit] >= 1:
         return Size(amount=int(value * _UNITS[unit]))
-    raise BadRequest(f"{name} is {text!r}, which is no amount of memory.", "Write it like 6GB, 512MB or 50%.")
+    raise BadRequest(f"{text!r} is no amount of memory.", "Write it like 6GB, 512MB or 50%.")
 
 
 def written(count: int) -> str:

@@ -21,7 +21,7 @@ def read_with(tmp_path: Path, typed: Sequence[str] = (), environment: Mapping[st
 class TestOrder:
     def test_default(self, tmp_path: Path) -> None:
         settings = read_with(tmp_path)
-        assert (settings.host, settings.port, settings.share, settings.keep) == ("127.0.0.1", 0, False, 1)
+        assert (settings.host, settings.port, settings.share, settings.keep) == ("127.0.0.1", 0, False, 0)
 
     def test_config_over_default(self, tmp_path: Path) -> None:
         assert read_with(tmp_path, config="port = 1").port == 1
