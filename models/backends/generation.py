@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from models.backends.prefix_cache import Prefix, PrefixCaches
+from models.backends.prefix_cache import BYTES, Prefix, PrefixCaches
 from models.backends.safetensors_folder import Checkpoint
 from models.backends.sampler import Sampler
 from models.choices import Choices
@@ -48,7 +48,8 @@ class Decoder:
     def __init__(self, checkpoint: Checkpoint, dialect: Dialect, spec: ModelSpec) -> None:
         self.dialect = dialect
         self.tokenizer: ChatTokenizer = checkpoint.tokenizer
-        self.caches = PrefixCaches(checkpoint.model.config)
+        kept = spec.options.get("prefix_bytes")  # what the memory plan has left for them, where that is little
+        self.caches = PrefixCaches(checkpoint.model.config, limit_bytes=kept if isinstance(kept, int) else BYTES)
         self.stop_ids = frozenset(checkpoint.eos_ids | self.tokenizer.controls(dialect.stop))
         self._id = spec.id
         self._context = min((limit for limit in (spec.context, checkpoint.context) if limit), default=0)

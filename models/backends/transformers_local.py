@@ -1,8 +1,8 @@
 """Safetensors models through transformers, on the CPU or a GPU; torch is imported here and in this file's neighbours only.
 
-Options of its spec: `dtype` (auto, float32, bfloat16, float16) and `device` (auto, cpu, cuda, cuda:N, mps). `auto` is the
-checkpoint's own dtype, but bfloat16 for a float16 checkpoint on a CPU, and the first GPU where there is one. A third one lets
-the code that comes with this one model run (`models.backends.remote_code`).
+Options of its spec: those of `placement`, and `prefix_bytes`, what the KV caches of finished conversations may take. A dtype
+of `auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last one lets the code that comes with
+this one model run (`models.backends.remote_code`).
 
 One thread owns the model (`models.worker`); a prompt is read in batches, looked at `cancel` between them and between
 tokens, and the KV caches of the last conversations are used again. Weights that are not exactly what the architecture
@@ -11,14 +11,11 @@ asks for are refused, and so are pickled ones. Does not know where a folder came
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-
-from models.backends import remote_code
+from models.backends import placement, remote_code
 from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
 from models.backends.safetensors_folder import Checkpoint, read_checkpoint
 from models.worker import Worker
@@ -29,22 +26,23 @@ from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Event
 from shared.messages import Message
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-
 
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> TransformersLocal:
     """The model in the folder `path`. Raises `ModelUnavailable` naming the file or tensor that is wrong."""
-    no_unknown_options(spec, {"dtype", "device", remote_code.OPTION})
+    no_unknown_options(spec, {*placement.OPTIONS, "prefix_bytes", remote_code.OPTION})
     if spec.dialect not in chatml.DIALECTS:
         raise BadRequest(f"{spec.id}: there is no dialect {spec.dialect!r}.", f"Known dialects: {', '.join(chatml.DIALECTS)}.")
-    dtype, device = _dtype(spec), _device(spec)
+    place = placement.place(spec)
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no folder to load.", "Give it a source in the catalog.")
     try:
-        checkpoint = read_checkpoint(path, dtype, device, cancelled=lambda: cancel.is_set(), trust_remote_code=remote_code.opted_in(spec))
+        checkpoint = read_checkpoint(
+            path, place.dtype, place.device, cancelled=lambda: cancel.is_set(), placement=place.arguments,
+            trust_remote_code=remote_code.opted_in(spec),
+        )  # fmt: skip
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise too_big(f"{spec.id} does not fit into the memory of {device}") from error
+            raise too_big(f"{spec.id} does not fit into the memory of {place.device}") from error
         raise
     if cancel.is_set():
         raise Cancelled
@@ -78,9 +76,7 @@ class TransformersLocal:
     def close(self) -> None:
         self._worker.close()
         self._decoder = None
-        gc.collect()  # modules and hooks refer to each other: without this the weights stay until some later collection
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        placement.release()
 
     def _render(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Piece, ...]:
         return chatml.render(chatml.with_default_system(messages, self._spec.default_system), self._dialect, tools)
@@ -101,24 +97,3 @@ def _dialect(spec: ModelSpec, checkpoint: Checkpoint) -> Dialect:
         return named
     has_actions = named.tools == "plugin"
     return chatml.dialect_of_template(checkpoint.template, bos_token=checkpoint.bos_token, vocabulary_has_actions=has_actions)
-
-
-def _dtype(spec: ModelSpec) -> str:
-    dtype = spec.options.get("dtype", "auto")
-    if dtype not in DTYPES:
-        raise BadRequest(f"{spec.id}: dtype is {dtype!r}.", f"Choose one of {', '.join(DTYPES)}.")
-    return str(dtype)
-
-
-def _device(spec: ModelSpec) -> torch.device:
-    name = str(spec.options.get("device", "auto"))
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadRequest(f"{spec.id}: there is no device {name!r}.", "Choose auto, cpu, cuda, cuda:N or mps.") from error
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= there.get(device.type, 0):
-        raise ModelUnavailable(f"{spec.id} asks for {name}, which this machine does not have.", "Set its device to auto.")
-    return device
