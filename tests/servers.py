@@ -20,8 +20,8 @@ class Served:
 
     `status` is answered always, `failures` are statuses answered first; `cuts` bytes of a body after which the connection
     drops; `stall_after` bytes of the file (-1: before the headers) after which the server falls silent until
-    `Server.go_on` is set; `length` is a lie about the length, `ranges` whether Range is known, `pause` seconds of rest
-    after each `piece` bytes."""
+    `Server.go_on` is set; `length` is a lie about the length, `ranges` whether Range is known, `shift` a lie about where a
+    range begins, `pause` seconds of rest after each `piece` bytes."""
 
     body: bytes = b""
     etag: str = '"one"'
@@ -33,6 +33,7 @@ class Served:
     stall_after: int | None = None
     length: int | None = None
     ranges: bool = True
+    shift: int = 0
     pause: float = 0.0
     piece: int = 16384
 
@@ -42,6 +43,7 @@ class Asked:
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class Server:
@@ -93,18 +95,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def _answer(self) -> None:
+    def _answer(self, body: bytes = b"") -> None:
         owner = self.server.owner
-        owner.requests.append(Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        owner.requests.append(Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         served = owner.files.get(self.path)
         if served is None:
             return self._plain(404, {})
         if served.status:
             return self._plain(served.status, served.headers)
-        if served.failures and self.command == "GET":
+        if served.failures and self.command != "HEAD":
             return self._plain(served.failures.pop(0), served.headers)
         if served.redirect:
             return self._plain(302, {"Location": served.redirect, **served.headers})
@@ -125,13 +130,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = served.body[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(served.body) - 1}/{len(served.body)}")
+            self.send_header("Content-Range", f"bytes {start + served.shift}-{len(served.body) - 1}/{len(served.body)}")
         self.send_header("Content-Length", str(len(body) if served.length is None else served.length))
         self.send_header("ETag", served.etag)
         for key, value in served.headers.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self._body(served, start, served.cuts.pop(0) if served.cuts else None)
 
     def _start(self, served: Served) -> int:

@@ -28,7 +28,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def listing(source: Source, cancel: Cancel, limits: Limits) -> Found:
     """All files of the repository. Its own library takes the branch `master` where no revision is named."""
-    library = _library()
+    library = client()
     try:
         found: Found = interruptible(lambda: _ask(library, source), cancel, limits.connect + limits.read, lambda late: None)
     except TimeoutError as error:
@@ -40,7 +40,8 @@ def listing(source: Source, cancel: Cancel, limits: Limits) -> Found:
     return found
 
 
-def _library() -> ModuleType:
+def client() -> ModuleType:
+    """ModelScope's library. Raises `ModelUnavailable` where it is not installed."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
