@@ -19,10 +19,14 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 TILES_AT_ONCE = 8  # bounds the memory of a picture of many tiles
 
 
+class ClipTower(CLIPVisionModel):  # type: ignore[no-untyped-call]
+    """CLIP's, as a class of ours: transformers renames the tensors of its own, and here they keep the published names."""
+
+
 class VisionTower(nn.Module):
     def __init__(self, config: CLIPVisionConfig) -> None:
         super().__init__()
-        self.vision_tower = nn.ModuleDict({"vision_model": CLIPVisionModel(config)})
+        self.vision_tower = nn.ModuleDict({"vision_model": ClipTower(config)})
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """[n, 3, S, S] -> [n, (S / patch)², width]."""

@@ -129,7 +129,7 @@ def _ranks(claims: Claims) -> dict[str, int]:
     ranks = {kind: claims.shape(f"{_layer(kind)}.Plora_A.weight", 2)[0] for kind in KINDS}
     for kind, rank in _by_kind(claims, "plora_rank").items():
         if rank != ranks[kind]:
-            raise ValueError(f"plora_rank is {rank:,}, but the tensor {_layer(kind)}.Plora_A.weight has {ranks[kind]:,} rows")
+            raise ValueError(f"plora_rank is {rank:g}, but the tensor {_layer(kind)}.Plora_A.weight has {ranks[kind]:,} rows")
     return ranks
 
 
