@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +96,20 @@ def test_openxlab_may_not_send_us_off_the_web(server: Server, url: str) -> None:
     served.body = served.body.replace(f"{server.url}{repo.bytes_of['model.safetensors']}".encode(), url.encode())
     with pytest.raises(ModelUnavailable, match="no web address"):
         sources.locate(Source("openxlab", hubs.REF), Cancel(), QUICK)
+
+
+@pytest.mark.skipif(not os.environ.get("OPENXLAB_PYTHON"), reason="OPENXLAB_PYTHON names no Python that has openxlab 0.1.3")
+def test_the_openxlab_client_sends_the_same_and_understands_the_answer(server: Server, tmp_path: Path) -> None:
+    repo = hubs.openxlab(server, FILES)
+    (tmp_path / "sub").mkdir()  # it makes no folders
+    program = f"""
+import openxlab.model.handler.download_file as client
+client.endpoint = {server.url!r}
+client.download({hubs.REF!r}, output={str(tmp_path)!r}, cache=False)
+"""
+    done = subprocess.run([os.environ["OPENXLAB_PYTHON"], "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    sources.locate(Source("openxlab", hubs.REF, files=()), Cancel(), QUICK)
+    theirs, ours = (json.loads(asked.body) for asked in server.asked(repo.listing, "POST"))
+    assert theirs == ours
+    assert (tmp_path / "model.safetensors").read_bytes() == FILES["model.safetensors"]
