@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ def _llama(spec: ModelSpec, path: Path | None) -> Need:
 
 
 def _gguf_metadata(path: Path) -> dict[str, Any]:
+    return _gguf_metadata_of(path, _stamps([path]))
+
+
+@lru_cache(maxsize=64)  # a vocabulary takes a tenth of a second, and a page of models asks often
+def _gguf_metadata_of(path: Path, stamps: tuple[tuple[int, int], ...]) -> dict[str, Any]:
     try:
         return gguf.read_header(path).metadata
     except ModelUnavailable:
@@ -137,6 +143,11 @@ def _context(spec: ModelSpec, config: Mapping[str, Any]) -> int:
 
 def checkpoint(path: Path) -> Tensors:
     """What the headers of the safetensors files in a folder add up to; nothing where one of them cannot be read."""
+    return _checkpoint_of(path, _stamps(sorted(path.glob("*.safetensors"))))
+
+
+@lru_cache(maxsize=64)
+def _checkpoint_of(path: Path, stamps: tuple[tuple[int, int], ...]) -> Tensors:
     parameters: dict[str, int] = {}
     other = 0
     for kind, shape in _headers(path):
@@ -147,6 +158,18 @@ def checkpoint(path: Path) -> Tensors:
             other += count * _WIDTHS.get(kind, 1)
     most = max(parameters, key=lambda kind: parameters[kind], default="")
     return Tensors(sum(parameters.values()), other, _NAMES.get(most, ""))
+
+
+def _stamps(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    """Size and time of change of each: what was read holds as long as they do."""
+    found = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError:
+            continue  # deleted this moment
+        found.append((stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 def _headers(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

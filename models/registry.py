@@ -108,10 +108,12 @@ class Registry:
         """The CPU's memory, then each GPU's, measured now."""
         return self._room.devices()
 
-    def plan(self, model_id: str) -> Plan:
-        """What loading this model now would do. Raises `UnknownModel`, and `BadRequest` for a device that is not there."""
+    def plan(self, model_id: str, devices: tuple[Device, ...] = ()) -> Plan:
+        """What loading this model now would do; `devices` is what `memory` said, where it was asked just now.
+
+        Raises `UnknownModel`, and `BadRequest` for a device that is not there."""
         spec = self.spec(model_id)
-        return self._room.plan(spec, None if spec.backend in ENDPOINT_BACKENDS else self._files.find(spec))
+        return self._room.plan(spec, None if spec.backend in ENDPOINT_BACKENDS else self._files.find(spec), devices)
 
     @property
     def version(self) -> int:

@@ -55,9 +55,10 @@ class Room:
         self._specs = specs
         self.devices = devices
 
-    def plan(self, spec: ModelSpec, path: Path | None) -> Plan:
-        """What loading it now would do: for an endpoint nothing, for a model that is in memory what it was planned with."""
-        asked = self._measured(spec, path)
+    def plan(self, spec: ModelSpec, path: Path | None, devices: tuple[Device, ...] = ()) -> Plan:
+        """What loading it now would do: for an endpoint nothing, for a model that is in memory what it was planned with.
+        `devices` as they were measured just now, where many plans are made at once."""
+        asked = self._measured(spec, path, devices)
         with self._slots.changed:
             held, slot = self._slots.held(asked.devices), self._slots.get(spec.id)
             if slot is None or slot.plan is None:
@@ -134,10 +135,10 @@ class Room:
         finally:
             self._slots.finish(victim)
 
-    def _measured(self, spec: ModelSpec, path: Path | None) -> _Asked:
+    def _measured(self, spec: ModelSpec, path: Path | None, devices: tuple[Device, ...] = ()) -> _Asked:
         if spec.backend in ENDPOINT_BACKENDS:
             return _Asked(spec, path)
-        devices = self.devices()
+        devices = devices or self.devices()
         return _Asked(spec, path, devices, {d.id: self._need(spec, path, d.id, "") for d in _candidates(spec, devices)})
 
     def _best(self, asked: _Asked, held: Sequence[Held]) -> Plan:

@@ -87,13 +87,14 @@ class Board:
         registry, jobs = self._app.registry, self._jobs.state()
         held, added = registry.held(), self._added.ids()
         specs = registry.specs()
-        plans = {spec.id: plan for spec in specs if (plan := self._plan(spec)) is not None}
+        devices = registry.memory()
+        plans = {spec.id: plan for spec in specs if (plan := self._plan(spec, devices)) is not None}
         facts = [self._facts(spec, jobs.get(spec.id), plans.get(spec.id), held, added) for spec in specs]
         shown = [rows.row(one, _beside(one.plan, plans, held), t) for one in facts]
         return {
             "may": self.may,
             "note": "" if self.may else t("hub.look_only"),
-            "devices": [bars.device_bar(device, _on(device, plans, held), t) for device in registry.memory()],
+            "devices": [bars.device_bar(device, _on(device, plans, held), t) for device in devices],
             "groups": _groups(shown, t),
             "rows": shown,
             "hubs": [{"id": hub, "text": t(f"hub.hub_{hub}")} for hub in sources.HUBS],
@@ -106,13 +107,16 @@ class Board:
         local = [Path(source.ref) for source in spec.sources if source.kind == "path"]
         on_disk = _size(folder)
         place = folder if on_disk else next(iter(local), None)
-        state = self._app.registry.state(spec.id)
+        try:
+            state = self._app.registry.state(spec.id)
+        except DemoError as broken:  # one wrong line of somebody's catalog must not take the others off the page
+            state, job = "not downloaded", job or Job("download", error=broken, running=False)
         return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may)
 
-    def _plan(self, spec: ModelSpec) -> Plan | None:
+    def _plan(self, spec: ModelSpec, devices: tuple[Device, ...]) -> Plan | None:
         """None for a server's model, for one that was forgotten just now, and for a device that is not there: its load says so."""
         try:
-            return self._app.registry.plan(spec.id) if spec.backend not in ENDPOINT_BACKENDS else None
+            return self._app.registry.plan(spec.id, devices) if spec.backend not in ENDPOINT_BACKENDS else None
         except DemoError:
             return None
 
