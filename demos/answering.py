@@ -62,7 +62,7 @@ def _written(app: App, turn: _Turn, values: dict[str, Any], t: Strings, cancel: 
         for update in updates:
             if isinstance(update, Dropped):
                 turn.notice = view.dropped_notice(turn.conversation, update, t) or turn.notice
-        shown = {**view.progressed(updates, spec, t, app.settings.keep), "notice": turn.notice, "conversation": turn.conversation}
+        shown = {**view.progressed(updates, spec, t), "notice": turn.notice, "conversation": turn.conversation}
         if time.monotonic() - turn.saved_at > SAVE_SECONDS:
             turn.saved_at = time.monotonic()
             shown["saved"] = view.saved(turn.conversation, values)
@@ -75,7 +75,7 @@ def loaded(app: App, model_id: str, t: Strings, cancel: Cancel) -> Iterator[View
     try:
         spec = app.registry.spec(model_id)
         for updates in streaming.batches(_warming(app, spec.id, cancel), cancel, LOAD_SECONDS):
-            yield view.progressed(updates, spec, t, app.settings.keep)
+            yield view.progressed(updates, spec, t)
     except Cancelled:
         pass  # the visitor's wish: the card goes, what was downloaded stays for the next time
     except DemoError as failure:

@@ -71,7 +71,7 @@ def foot(turn: Turn, t: Strings) -> str:
     return " · ".join(parts)
 
 
-def progress_card(progress: Progress | PromptProgress, t: Strings, keep: int = 1) -> dict[str, Any]:
+def progress_card(progress: Progress | PromptProgress, t: Strings) -> dict[str, Any]:
     """What a turn waits for, as the stage card shows it."""
     if isinstance(progress, PromptProgress):
         title = t("stage.reading", done=f"{progress.done:,}", total=f"{progress.total:,}")
@@ -80,13 +80,14 @@ def progress_card(progress: Progress | PromptProgress, t: Strings, keep: int = 1
         case "waiting" if progress.total:
             return _card(t.plural("stage.queued", progress.total))
         case "waiting" if progress.detail and progress.detail != progress.model:
-            return _card(t("stage.waiting", model=progress.detail), t("stage.waiting_detail", keep=keep))
+            return _card(t("stage.waiting", model=progress.detail), t("stage.waiting_detail"))
         case "waiting":
             return _card(t("stage.loading", model=progress.model))
         case "evicting":
             return _card(t("stage.evicting", model=progress.detail))
         case "loading":
-            return _card(t("stage.loading", model=progress.model))
+            said = t("stage.smaller", change=progress.detail) if progress.detail else ""
+            return _card(t("stage.loading", model=progress.model), said)
         case "downloading":
             card = _card(t("stage.downloading", model=progress.model), bytes_line(progress, t))
             return {**card, "done": progress.done, "total": progress.total}

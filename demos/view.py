@@ -33,11 +33,11 @@ def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) ->
     }
 
 
-def progressed(updates: Sequence[Update], spec: ModelSpec, t: Strings, keep: int) -> View:
+def progressed(updates: Sequence[Update], spec: ModelSpec, t: Strings) -> View:
     """Stage card and pill after these updates; the card goes with the first piece of the answer."""
     last = updates[-1]
     if isinstance(last, Progress | PromptProgress):
-        card = render.progress_card(last, t, keep)
+        card = render.progress_card(last, t)
         words = {"loading": "pill.loading", "downloading": "pill.downloading", "evicting": "pill.loading", "waiting": "pill.waiting"}
         detail = t(words[last.stage]) if isinstance(last, Progress) else t("pill.reading")
         return {"stage": card, "pill": {"state": "busy", "name": spec.id, "detail": detail}}

@@ -99,11 +99,12 @@ STAGES: list[tuple[Progress | PromptProgress, str, str, str]] = [
     (Progress("waiting", "m", total=1), "1 request ahead", "前面还有 1 个请求", ""),
     (Progress("waiting", "m", total=3), "3 requests ahead", "前面还有 3 个请求", ""),
     (Progress("waiting", "m", detail="other"), "Waiting for other to finish its answers", "等待 other 答完",
-     "Only 2 model fits in memory at once. Yours loads next."),
+     "There is no room in memory for both. Yours loads next."),
     (Progress("waiting", "m", detail="m"), "Loading m", "正在加载 m", ""),
     (Progress("waiting", "m"), "Loading m", "正在加载 m", ""),
     (Progress("evicting", "m", detail="other"), "Unloading other to make room", "正在卸载 other，腾出内存", ""),
     (Progress("loading", "m"), "Loading m", "正在加载 m", ""),
+    (Progress("loading", "m", detail="8,192 → 4,096"), "Loading m", "正在加载 m", "Memory ran out. Now smaller: 8,192 → 4,096."),
     (Progress("downloading", "m", 1_000_000, 98_362_432), "Downloading m", "正在下载 m", "1.0 MB / 98.4 MB"),
     (Progress("downloading", "m", 50_000_000, 98_362_432, 2e6, 24), "Downloading m", "正在下载 m",
      "50.0 MB / 98.4 MB · 2.0 MB/s · 24 s left"),
@@ -112,10 +113,10 @@ STAGES: list[tuple[Progress | PromptProgress, str, str, str]] = [
 
 @pytest.mark.parametrize(("progress", "en", "zh", "detail"), STAGES)
 def test_every_stage_has_its_words(progress: Progress | PromptProgress, en: str, zh: str, detail: str) -> None:
-    card = render.progress_card(progress, EN, keep=2)
+    card = render.progress_card(progress, EN)
     counted = isinstance(progress, PromptProgress) or progress.stage == "downloading"
     assert card == {"title": en, "detail": detail, "done": progress.done if counted else 0, "total": progress.total if counted else 0}
-    in_chinese = render.progress_card(progress, ZH, keep=2)
+    in_chinese = render.progress_card(progress, ZH)
     assert in_chinese["title"] == zh and bool(in_chinese["detail"]) is bool(detail)
 
 

@@ -133,15 +133,15 @@ def test_the_title_is_the_first_line_of_the_first_question() -> None:
     ("stage", "detail"), [("waiting", "Waiting"), ("downloading", "Downloading"), ("evicting", "Loading"), ("loading", "Loading")]
 )
 def test_a_stage_is_shown_as_card_and_pill(stage: str, detail: str) -> None:
-    shown = view.progressed([TextDelta("x"), Progress(stage, "small")], ENGLISH, EN, 1)  # type: ignore[arg-type]
+    shown = view.progressed([TextDelta("x"), Progress(stage, "small")], ENGLISH, EN)  # type: ignore[arg-type]
     assert shown["stage"]["title"] and shown["pill"] == {"state": "busy", "name": "small", "detail": detail}
 
 
 def test_the_card_goes_with_the_first_piece_of_the_answer() -> None:
-    reading = view.progressed([PromptProgress(1, 2)], ENGLISH, EN, 1)
+    reading = view.progressed([PromptProgress(1, 2)], ENGLISH, EN)
     assert reading["stage"]["title"] == "Reading 1 of 2 tokens" and reading["pill"]["detail"] == "Reading"
-    assert view.progressed([PromptProgress(2, 2), TextDelta("a")], ENGLISH, EN, 1)["stage"] is None
-    assert view.progressed([Dropped(1, now=True)], ENGLISH, EN, 1) == {}
+    assert view.progressed([PromptProgress(2, 2), TextDelta("a")], ENGLISH, EN)["stage"] is None
+    assert view.progressed([Dropped(1, now=True)], ENGLISH, EN) == {}
 
 
 class OnDisk:
