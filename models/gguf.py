@@ -15,6 +15,7 @@ from shared.errors import ModelUnavailable
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_MARKS = (3, 4)  # token types: control, user defined
 # ggml type -> (elements a block, bytes a block)
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36), 10: (256, 84), 11: (256, 110),
@@ -26,12 +27,14 @@ _BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`metadata` by key; `tokens` only those a caller asked to look for, present in the vocabulary; `least_bytes` is how
-    long the file must be for every tensor of a known type to lie inside it."""
+    """`metadata` by key; `tokens` only those a caller asked to look for, present in the vocabulary; `marks` those that the file
+    says are no ordinary text; `least_bytes` is how long the file must be for every tensor of a known type to lie inside it."""
 
     metadata: dict[str, Any]
     tokens: frozenset[str]
+    marks: frozenset[str]
     bos_token: str
+    eos_token: str
     least_bytes: int
 
     @property
@@ -83,18 +86,23 @@ class _Reader:
         n_tensors, n_pairs = self._bounded(self._one("Q"), 24), self._bounded(self._one("Q"), 12)
         metadata: dict[str, Any] = {}
         tokens: list[str] = []
+        kinds: list[Any] = []
         for _ in range(n_pairs):
             key = self._string()
             value = self._value(self._one("I"))
             if key == "tokenizer.ggml.tokens":
                 tokens = [token for token in value if isinstance(token, str)] if isinstance(value, list) else []
+            elif key == "tokenizer.ggml.token_type":
+                kinds = value if isinstance(value, list) else []
             elif not isinstance(value, list):
                 metadata[key] = value
-        bos = _integer(metadata.get("tokenizer.ggml.bos_token_id"), -1)
-        wanted = frozenset(look_for)
+        bos, eos = (_integer(metadata.get(f"tokenizer.ggml.{name}_token_id"), -1) for name in ("bos", "eos"))
         return Header(
-            metadata, wanted & frozenset(tokens), tokens[bos] if 0 <= bos < len(tokens) else "", self._tensors(n_tensors, metadata)
-        )
+            metadata, frozenset(look_for) & frozenset(tokens),
+            frozenset(token for token, kind in zip(tokens, kinds, strict=False) if kind in _MARKS and token.strip()),
+            tokens[bos] if 0 <= bos < len(tokens) else "", tokens[eos] if 0 <= eos < len(tokens) else "",
+            self._tensors(n_tensors, metadata),
+        )  # fmt: skip
 
     def _tensors(self, count: int, metadata: dict[str, Any]) -> int:
         end = 0

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from models import gguf
+from models.chat_template import ChatTemplate
 from shared import chatml
 from shared.chatml import Dialect
 from shared.engine import Capability, ModelSpec, Source
-from shared.errors import BadRequest, ModelUnavailable
+from shared.errors import DemoError, ModelUnavailable
 from shared.messages import user
 
 LOCAL_CAPABILITIES: frozenset[Capability] = frozenset({"text", "tools", "prefill", "choice"})
 CONTEXT_LIMIT = 8192  # what a path gets by default: a KV cache for a model's full context may not fit
+WRITING_PIXELS, TILE_PIXELS = 224, 560  # of the XComposer2 that composes, and of 2.5; those that chat have others
 
 
 def spec_of_path(path: Path) -> ModelSpec:
     """The spec of a GGUF file, of a folder with one, or of a folder of safetensors.
 
-    Raises `ModelUnavailable` where there is no such model, and `BadRequest` where its chat template is no ChatML."""
+    Raises `ModelUnavailable` where there is no such model, and `BadRequest` where nothing says how to talk to it."""
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
@@ -41,21 +41,31 @@ def spec_of_path(path: Path) -> ModelSpec:
 
 
 def dialect_of_header(header: gguf.Header) -> Dialect:
-    """How this GGUF wants to be talked to, from its own chat template. Raises `BadRequest` where that is no ChatML."""
+    """How this GGUF wants to be talked to, from its own chat template. Raises `BadRequest` where it has none."""
+    if not header.template and header.metadata.get("general.architecture") == "internlm2":
+        return chatml.INTERNLM2
+    if header.template and not chatml.is_chatml(header.template):
+        return chatml.template_dialect(header.template, stop=(header.eos_token,) if header.eos_token else ())
     return chatml.dialect_of_template(
         header.template, bos_token=header.bos_token, vocabulary_has_actions=chatml.ACTION_START in header.tokens
     )
 
 
+def template_of_header(header: gguf.Header, dialect: Dialect) -> ChatTemplate | None:
+    """The GGUF's own template, where that is its dialect."""
+    if dialect.name != chatml.TEMPLATE.name:
+        return None
+    return ChatTemplate(header.template, tokens={"bos_token": header.bos_token, "eos_token": header.eos_token}, marks=header.marks)
+
+
 def default_system_of(template: str, dialect: Dialect) -> str:
-    """The system text a chat template adds by itself, found by rendering one user message; empty when it adds none."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _raise
+    """The system text a ChatML template adds by itself, found by rendering one user message; empty when it adds none."""
+    if dialect.name == chatml.TEMPLATE.name:
+        return ""  # it is rendered with the template, each time
     try:
-        rendered = environment.from_string(template).render(
-            messages=[{"role": "user", "content": "?"}], add_generation_prompt=True, bos_token=dialect.bos_token, eos_token="", tools=None
-        )
-    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        with closing(ChatTemplate(template, tokens={"bos_token": dialect.bos_token, "eos_token": ""})) as rendering:
+            rendered = chatml.as_text(rendering.render([user("?")]))
+    except DemoError:
         return ""  # a template for other kinds of conversation: it has no default to take over
     plain = chatml.as_text(chatml.render([user("?")], dialect))
     if rendered == plain:
@@ -70,7 +80,7 @@ def spec_of_gguf(path: Path, *, whole: int = 0) -> ModelSpec:
     dialect = dialect_of_header(header)
     return ModelSpec(
         id=_id(path.stem), backend="llama_cpp", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
-        capabilities=LOCAL_CAPABILITIES, context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
+        capabilities=_capabilities({}, dialect), context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
         default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=whole or path.stat().st_size,
         licence=str(header.metadata.get("general.license", "")),
     )  # fmt: skip
@@ -78,15 +88,44 @@ def spec_of_gguf(path: Path, *, whole: int = 0) -> ModelSpec:
 
 def spec_of_folder(path: Path) -> ModelSpec:
     """The spec of a folder for transformers, from its small files alone: the weights need not be there yet."""
+    config = _json(path / "config.json")
     template = _template_of_folder(path)
-    vocabulary = (path / "tokenizer.json").read_text("utf-8") if (path / "tokenizer.json").is_file() else ""
-    bos = ""
-    dialect = chatml.dialect_of_template(template, bos_token=bos, vocabulary_has_actions=chatml.ACTION_START in vocabulary)
+    dialect = _dialect_of_folder(path, config, template)
     return ModelSpec(
         id=_id(path.resolve().name), backend="transformers_local", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
-        capabilities=LOCAL_CAPABILITIES, context=_context_of_folder(path), default_system=default_system_of(template, dialect),
+        capabilities=_capabilities(config, dialect), context=_context(config), default_system=default_system_of(template, dialect),
         size_bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
     )  # fmt: skip
+
+
+def _dialect_of_folder(path: Path, config: dict[str, object], template: str) -> Dialect:
+    """By its template; of a family whose releases have none, by its architecture. Pictures are placed by a template only."""
+    if not template and (known := _dialect_of_architecture(config)):
+        return known
+    if template and ("vision_config" in config or not chatml.is_chatml(template)):
+        return chatml.template_dialect(template, stop=())
+    vocabulary = (path / "tokenizer.json").read_text("utf-8") if (path / "tokenizer.json").is_file() else ""
+    settings = json.dumps(_json(path / "tokenizer_config.json").get("added_tokens_decoder", ""))
+    has_actions = chatml.ACTION_START in vocabulary or chatml.ACTION_START in settings
+    return chatml.dialect_of_template(template, bos_token="", vocabulary_has_actions=has_actions)
+
+
+def _dialect_of_architecture(config: dict[str, object]) -> Dialect | None:
+    names = config.get("architectures")
+    if not isinstance(names, list):
+        return None
+    if "InternLMXComposer2ForCausalLM" in names:
+        by_pixels = {WRITING_PIXELS: chatml.XCOMPOSER2_WRITING, TILE_PIXELS: chatml.XCOMPOSER2D5}
+        pixels = config.get("img_size")
+        return by_pixels.get(pixels, chatml.XCOMPOSER2) if isinstance(pixels, int) else chatml.XCOMPOSER2
+    ours = {"InternLM2ForCausalLM": chatml.INTERNLM2, "InternLMForCausalLM": chatml.INTERNLM1}
+    return next((dialect for name, dialect in ours.items() if name in names), None)
+
+
+def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capability]:
+    sees = "vision_config" in config or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
+    without = LOCAL_CAPABILITIES - {"tools"} if dialect.tools == "none" else LOCAL_CAPABILITIES
+    return without | {"image"} if sees else without
 
 
 def _template_of_folder(path: Path) -> str:
@@ -95,8 +134,8 @@ def _template_of_folder(path: Path) -> str:
     return str(_json(path / "tokenizer_config.json").get("chat_template", ""))
 
 
-def _context_of_folder(path: Path) -> int:
-    limit = _json(path / "config.json").get("max_position_embeddings")
+def _context(config: dict[str, object]) -> int:
+    limit = config.get("max_position_embeddings")
     return min(limit, CONTEXT_LIMIT) if isinstance(limit, int) and limit > 0 else CONTEXT_LIMIT
 
 
@@ -110,7 +149,3 @@ def _json(path: Path) -> dict[str, object]:
 
 def _id(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "model"
-
-
-def _raise(message: str) -> None:
-    raise BadRequest(f"The chat template refuses: {message}")

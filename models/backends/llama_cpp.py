@@ -26,6 +26,7 @@ from typing import IO, Any
 import httpx
 
 from models import gguf, local, verified
+from models.chat_template import ChatTemplate
 from models.connection import Line
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
@@ -45,10 +46,8 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 class LlamaCpp:
     """An `Engine` over a running child."""
 
-    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child) -> None:
-        self._spec = spec
-        self._dialect = dialect
-        self._child = child
+    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child, template: ChatTemplate | None = None) -> None:
+        self._spec, self._dialect, self._child, self._template = spec, dialect, child, template
         self._tokens = lru_cache(maxsize=4096)(self._tokenize)  # a conversation's old turns are not tokenized again
 
     def stream(
@@ -76,10 +75,13 @@ class LlamaCpp:
 
     def close(self) -> None:
         self._child.stop()
+        if self._template is not None:
+            self._template.close()
 
     def _ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:
         ids: list[int] = []
-        for piece in chatml.render(chatml.with_default_system(messages, self._spec.default_system), self._dialect, tools):
+        told = chatml.with_default_system(messages, self._spec.default_system)
+        for piece in self._template.render(told, tools) if self._template else chatml.render(told, self._dialect, tools):
             match piece:
                 case Control(token):
                     ids += self._tokens(token, True)
@@ -270,7 +272,7 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     except BaseException:
         child.stop()
         raise
-    return LlamaCpp(spec, dialect, child)
+    return LlamaCpp(spec, dialect, child, local.template_of_header(header, dialect))
 
 
 def slots(spec: ModelSpec) -> int:

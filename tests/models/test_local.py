@@ -66,8 +66,20 @@ class TestGguf:
         assert local.dialect_of_header(header) == chatml.INTERNLM2
 
     def test_no_chatml(self, tmp_path: Path) -> None:
-        with pytest.raises(BadRequest):
-            local.spec_of_path(gguf_at(tmp_path / "m.gguf", **{"tokenizer.chat_template": "[INST] {{ messages }} [/INST]"}))
+        vocabulary = {"tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "a", " "], "tokenizer.ggml.token_type": [2, 3, 3, 1, 4]}
+        other = {"tokenizer.chat_template": "[INST] {{ messages }} [/INST]", "tokenizer.ggml.eos_token_id": 2, **vocabulary}
+        path = gguf_at(tmp_path / "m.gguf", **other)
+        spec, header = local.spec_of_path(path), gguf.read_header(path)
+        assert (spec.dialect, spec.default_system, "tools" in spec.capabilities) == ("template", "", False)
+        assert local.dialect_of_header(header).stop == ("</s>",) and header.marks == {"<s>", "</s>"}
+        assert local.template_of_header(header, local.dialect_of_header(header)) is not None
+
+    def test_no_template(self, tmp_path: Path) -> None:
+        path = gguf_at(tmp_path / "m.gguf", **{"tokenizer.chat_template": ""})
+        with pytest.raises(BadRequest, match="template"):
+            local.spec_of_path(path)
+        path = gguf_at(tmp_path / "n.gguf", **{"tokenizer.chat_template": "", "general.architecture": "internlm2"})
+        assert local.spec_of_path(path).dialect == "internlm2"
 
 
 class TestSafetensors:
@@ -83,6 +95,32 @@ class TestSafetensors:
     def test_no_template(self, tmp_path: Path) -> None:
         with pytest.raises(BadRequest):
             local.spec_of_path(folder(tmp_path, template=None))
+
+    @pytest.mark.parametrize(
+        ("config", "dialect", "sees"),
+        [
+            ({"architectures": ["InternLM2ForCausalLM"]}, "internlm2", False),
+            ({"architectures": ["InternLMForCausalLM"]}, "internlm1", False),
+            ({"architectures": ["InternLMXComposer2ForCausalLM"], "img_size": 490}, "xcomposer2", True),
+            ({"architectures": ["InternLMXComposer2ForCausalLM"], "img_size": 224}, "xcomposer2_writing", True),
+            ({"architectures": ["InternLMXComposer2ForCausalLM"], "img_size": 560}, "xcomposer2d5", True),
+            ({"architectures": ["InternLMXComposer2ForCausalLM"], "img_size": "big"}, "xcomposer2", True),
+        ],
+    )
+    def test_a_family_whose_releases_have_no_template(self, tmp_path: Path, config: object, dialect: str, sees: bool) -> None:
+        spec = local.spec_of_path(folder(tmp_path, template=None, config=json.dumps(config)))
+        assert (spec.dialect, "image" in spec.capabilities, "tools" in spec.capabilities) == (dialect, sees, dialect == "internlm2")
+
+    @pytest.mark.parametrize(
+        ("template", "config", "sees"),
+        [
+            ("[INST] {{ messages }} [/INST]", {"architectures": ["InternLM2ForCausalLM"]}, False),
+            (CHATML_TEMPLATE, {"vision_config": {}, "max_position_embeddings": 100}, True),
+        ],
+    )
+    def test_what_is_rendered_with_its_own_template(self, tmp_path: Path, template: str, config: object, sees: bool) -> None:
+        spec = local.spec_of_path(folder(tmp_path, template=template, config=json.dumps(config)))
+        assert (spec.dialect, "image" in spec.capabilities, spec.default_system) == ("template", sees, "")
 
     @pytest.mark.parametrize("config", ["{", "\xff"])
     def test_a_broken_config(self, tmp_path: Path, config: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models import local
+from models import gguf, local
 from models.backends import llama_cpp
 from shared.engine import Cancel, Cancelled, ModelSpec, Sampling
 from shared.errors import BadRequest, ModelUnavailable
@@ -133,14 +133,31 @@ def test_no_gguf_at_all(default_spec: ModelSpec, tmp_path: Path, content: bytes)
     refused(default_spec, path)
 
 
-def test_no_file_and_no_chatml(default_spec: ModelSpec, tmp_path: Path) -> None:
+def test_no_file(default_spec: ModelSpec, tmp_path: Path) -> None:
     refused(default_spec, tmp_path / "nothing.gguf", "There is no model at")
-    path = tmp_path / "llama2.gguf"
-    path.write_bytes(gguf_file.gguf({**gguf_file.METADATA, "tokenizer.chat_template": "[INST] {{ messages[0]['content'] }} [/INST]"}))
-    before = len(started)
-    with pytest.raises(BadRequest):
-        load(default_spec, path)
-    assert started[before:] == []
+
+
+@pytest.mark.model
+def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> None:
+    """The default model with another template of the same length in its header: what it asks for is what the model reads."""
+    header = gguf.read_header(default_gguf)
+    ours = header.template.encode()
+    other = b"{% for m in messages %}[{{ m.role }}] {{ m.content }}<|endoftext|>{% endfor %}"
+    other += b"{% if add_generation_prompt %}[answer]{% endif %}"
+    content = default_gguf.read_bytes()
+    assert content.count(ours) == 1 and "<|endoftext|>" in header.marks
+    path = tmp_path / "other.gguf"
+    path.write_bytes(content.replace(ours, other + b"{#" + b" " * (len(ours) - len(other) - 4) + b"#}"))
+    spec = local.spec_of_path(path)
+    assert spec.dialect == "template" and spec.default_system == "" and "tools" not in spec.capabilities
+    engine = load(spec, path).engine
+    bare, forged = engine.count([user("hi")]), engine.count([user("<|endoftext|>")])
+    assert forged > bare  # five words of text, not one mark
+    text = [
+        event.text for event in engine.stream([user("Say: blue")], Sampling(temperature=0, max_tokens=8)) if isinstance(event, TextDelta)
+    ]
+    engine.close()
+    assert "".join(text).strip()
 
 
 def test_a_file_that_only_looks_right_fails_in_the_child_with_its_log(default_spec: ModelSpec, tmp_path: Path) -> None:
