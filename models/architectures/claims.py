@@ -5,7 +5,6 @@ Every check raises `ValueError` naming the key and the tensor. Knows nothing of 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 DTYPES = frozenset({"float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"})
 LONGEST_CONTEXT = 2**31
+_LARGEST = 10**30  # of any number in a config
 # How the configs of the families in transformers call how often a block is repeated, and how wide something is.
 _REPEATS = re.compile(r"(num_(\w+_)?layers|n_layers?|depth|(encoder|decoder)_layers|num_blocks)")
 _WIDTHS = re.compile(r"((\w+_)?hidden_size|(\w+_)?intermediate_size|vocab_size|d_model|d_ff|n_embd|embed_dim|num_(\w+_)?heads|num_experts)")
@@ -57,8 +57,8 @@ class Claims:
             raise ValueError(f"{key} is {_shown(value)}, and a whole number above 0 is needed")
         return value
 
-    def number(self, value: object, key: str, *, least: float) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < least:
+    def number(self, value: Any, key: str, *, least: float) -> float:
+        if type(value) not in (int, float) or not least <= value <= _LARGEST:
             raise ValueError(f"{key} is {_shown(value)}, and a number of at least {least:g} is needed")
         return float(value)
 
@@ -68,6 +68,26 @@ class Claims:
         if self.raw.get(key) is not None and self.raw[key] is not there:
             raise ValueError(f"{key} is {_shown(self.raw[key])}, but the tensor {tensor} is {'there' if there else 'missing'}")
         return there
+
+    def tokens(self, vocabulary: int, *keys: str) -> dict[str, Any]:
+        """Those of `keys` that the config has; each is a token's id or several."""
+        for key in keys:
+            listed = self.raw.get(key)
+            for token in listed if isinstance(listed, list) else [listed]:
+                if token is not None and (type(token) is not int or not 0 <= token < vocabulary):
+                    raise ValueError(f"{key} is {_shown(token)}, and there are {vocabulary:,} tokens")
+        return self.taken(*keys)
+
+    def not_quantized(self) -> None:
+        if self.raw.get("quantization_config"):
+            raise ValueError("quantization_config is set, and only 16 and 32 bit files of this family can be read")
+
+    def head_width(self, hidden: int, heads: int) -> int:
+        """Rotary positions need an even width, and dynamic ones more than two."""
+        width, rest = divmod(hidden, heads)
+        if rest or width % 2 or width < 4:
+            raise ValueError(f"num_attention_heads is {heads:,}, which does not divide hidden_size {hidden:,} into even parts of 4 or more")
+        return width
 
     def taken(self, *keys: str) -> dict[str, Any]:
         """Those of `keys` that the config has."""
@@ -107,11 +127,7 @@ def _entries(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _shown(value: object) -> str:
-    text = (
-        f"{value:,}"
-        if isinstance(value, int) and abs(value) < 10**15
-        else repr(value)
-        if not isinstance(value, int)
-        else f"{float(value):.0e}"
-    )
+    if type(value) is int:
+        return f"{value:,}" if abs(value) < 10**15 else f"a number of {len(str(value)):,} digits"
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

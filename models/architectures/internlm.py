@@ -45,13 +45,14 @@ class InternLMForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call]
 def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLMConfig:
     """Raises `ValueError` naming the key and the tensor that contradict each other."""
     claims = Claims(raw, shapes)
+    claims.not_quantized()
     first = "model.layers.0."
+    vocabulary = claims.size("vocab_size", "model.embed_tokens.weight", 0)
     hidden = claims.size("hidden_size", "model.embed_tokens.weight", 1)
     heads = claims.positive("num_attention_heads", 32)
-    if hidden % heads or (hidden // heads) % 2:
-        raise ValueError(f"num_attention_heads is {heads:,}, which does not divide hidden_size {hidden:,} into even parts")
+    claims.head_width(hidden, heads)
     return InternLMConfig(
-        vocab_size=claims.size("vocab_size", "model.embed_tokens.weight", 0),
+        vocab_size=vocabulary,
         hidden_size=hidden,
         intermediate_size=claims.size("intermediate_size", first + "mlp.gate_proj.weight", 0),
         num_hidden_layers=claims.layers("num_hidden_layers", "model.layers."),
@@ -61,10 +62,8 @@ def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLMConfig:
         rope_parameters=_rope(claims),
         architectures=["InternLMForCausalLM"],
         **claims.dtype(),
-        **claims.taken(
-            "hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "pad_token_id", "bos_token_id", "eos_token_id",
-            "tie_word_embeddings",
-        ),
+        **claims.tokens(vocabulary, "pad_token_id", "bos_token_id", "eos_token_id"),
+        **claims.taken("hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "tie_word_embeddings"),
     )  # fmt: skip
 
 

@@ -50,11 +50,13 @@ class InternLM2ForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call]
 def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLM2Config:
     """Raises `ValueError` naming the key and the tensor that contradict each other."""
     claims = Claims(raw, shapes)
+    claims.not_quantized()
     first = "model.layers.0."
+    vocabulary = claims.size("vocab_size", "model.tok_embeddings.weight", 0)
     hidden = claims.size("hidden_size", "model.tok_embeddings.weight", 1)
     heads = claims.positive("num_attention_heads", 32)
     return InternLM2Config(
-        vocab_size=claims.size("vocab_size", "model.tok_embeddings.weight", 0),
+        vocab_size=vocabulary,
         hidden_size=hidden,
         intermediate_size=claims.size("intermediate_size", first + "feed_forward.w1.weight", 0),
         num_hidden_layers=claims.layers("num_hidden_layers", "model.layers."),
@@ -65,19 +67,15 @@ def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLM2Config:
         rope_parameters=rope_parameters(claims),
         architectures=["InternLM2ForCausalLM"],
         **claims.dtype(),
-        **claims.taken(
-            "hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "pad_token_id", "bos_token_id", "eos_token_id",
-            "tie_word_embeddings",
-        ),
+        **claims.tokens(vocabulary, "pad_token_id", "bos_token_id", "eos_token_id"),
+        **claims.taken("hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "tie_word_embeddings"),
     )  # fmt: skip
 
 
 def _key_heads(claims: Claims, tensor: str, hidden: int, heads: int) -> int:
     """wqkv has (query heads + 2 x key heads) x head width rows."""
     rows = claims.shape(tensor, 2)[0]
-    if hidden % heads or (hidden // heads) % 2:
-        raise ValueError(f"num_attention_heads is {heads:,}, which does not divide hidden_size {hidden:,} into even parts")
-    pairs, rest = divmod(rows - hidden, 2 * (hidden // heads))
+    pairs, rest = divmod(rows - hidden, 2 * claims.head_width(hidden, heads))
     if rest or pairs < 1 or heads % pairs:
         raise ValueError(f"num_attention_heads is {heads:,}, but the tensor {tensor} has {rows:,} rows for hidden_size {hidden:,}")
     return claims.agreed("num_key_value_heads", pairs, f"the tensor {tensor} has {rows:,} rows, which is {pairs:,} key heads")

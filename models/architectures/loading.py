@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -112,8 +120,9 @@ def describe(path: Path, *, trust_remote_code: bool = False) -> Described:
         if folder.architecture in OURS:
             module = importlib.import_module(OURS[folder.architecture])
             return Described(folder, module.read_config(folder.raw, folder.shapes), getattr(module, folder.architecture))
-    except ValueError as error:
-        raise ModelUnavailable(f"{folder.config_file} and the weights do not belong together: {error}.", AGAIN) from error
+    except BROKEN as error:
+        reason = first_line(error).rstrip(".:")
+        raise ModelUnavailable(f"{folder.config_file} cannot be used with these weights: {reason}.", AGAIN, log=str(error)) from error
     loader = _native(folder, trust_remote_code)
     return Described(folder, _native_config(folder, trust_remote_code), loader, trust_remote_code)
 
@@ -123,6 +132,8 @@ def _native(folder: ModelFolder, trust_remote_code: bool) -> Any:
     name, kind = folder.architecture, str(folder.raw.get("model_type"))
     if _NO_WRITER.search(name):
         raise _refused(folder, f"{name} scores or labels text, and writes none")
+    if kind not in CONFIG_MAPPING and not trust_remote_code:
+        raise _refused(folder, f"{name[:80] or 'no architecture'} with the model_type {kind[:80]!r}; code that comes with it is not run")
     if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and not name.endswith("ForCausalLM"):
         return AutoModelForImageTextToText
     writes = name.endswith(("ForCausalLM", "LMHeadModel")) or name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
