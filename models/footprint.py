@@ -121,7 +121,7 @@ def _config(path: Path | None) -> dict[str, Any]:
     """config.json with the language model's part over it; empty where there is none."""
     try:
         read = json.loads((path / "config.json").read_text("utf-8")) if path is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(read, dict):
         return {}
@@ -179,11 +179,11 @@ def _headers(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
             with file.open("rb") as opened:
                 length = int.from_bytes(opened.read(8), "little")
                 header = json.loads(opened.read(length)) if length <= min(_HEADER_LIMIT, file.stat().st_size) else {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         for name, tensor in header.items() if isinstance(header, dict) else ():
             shape = tensor.get("shape") if isinstance(tensor, dict) and name != "__metadata__" else None
-            if isinstance(shape, list) and all(isinstance(side, int) and 0 <= side < 1 << 40 for side in shape):
+            if isinstance(shape, list) and len(shape) <= 8 and all(isinstance(side, int) and 0 <= side < 1 << 40 for side in shape):
                 yield str(tensor.get("dtype")), tuple(shape)
 
 
