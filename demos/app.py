@@ -64,7 +64,8 @@ def build(app: App) -> gr.Blocks:
             cards.brand()
             pill = cards.model_pill()
             cards.settings_button()
-        app = replace(app, sidebar=sidebar, pill=pill, page=page, browser_secret=browser_secret(app.settings))
+        news = cards.model_news()
+        app = replace(app, sidebar=sidebar, pill=pill, news=news, page=page, browser_secret=browser_secret(app.settings))
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for tab in tabs:
                 with gr.Tab(label(f"tab.{tab.id}"), id=tab.id, elem_id=f"tab-{tab.id}"):

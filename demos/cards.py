@@ -11,6 +11,9 @@ Each is a `gr.HTML` whose template is fixed: a template is code (`${…}` in it 
     plain_line   {"text": str}
     download     {"name": str, "text": str, "at": number}   a new value starts a download; `at` makes the same file twice two values
     hero         {"subline": str}   empty: the default line
+
+`model_news` has no value: its event `models` tells tabs that models may have come, gone or been loaded, and with {"model": id} that
+one was chosen on another tab.
 """
 
 from __future__ import annotations
@@ -156,6 +159,16 @@ def download(elem_id: str) -> gr.HTML:
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 });""",
         elem_id=elem_id, elem_classes="pz-slot", apply_default_css=False,
+    )  # fmt: skip
+
+
+def model_news() -> gr.HTML:
+    """Heard when the page of models has news, when the settings are opened, and when the visitor comes back to the page."""
+    return gr.HTML(
+        html_template="<span hidden></span>",
+        js_on_load="""addEventListener('pz-models', (event) => trigger('models', event.detail ?? {}));
+document.addEventListener('visibilitychange', () => { if (!document.hidden) trigger('models', {}) });""",
+        elem_id="model-news", elem_classes="pz-slot", apply_default_css=False,
     )  # fmt: skip
 
 

@@ -53,9 +53,16 @@
     if (id !== pz.tabs[fromHash()]) history.pushState(null, "", location.pathname + location.search + "#" + id);
   }, true);
 
+  // Models came or went, or one was chosen for the chat: cards.py's model_news hears it.
+  pz.modelsChanged = (model) => dispatchEvent(new CustomEvent("pz-models", { detail: model ? { model } : {} }));
+  pz.chatWith = (model) => { pz.modelsChanged(model); location.hash = "#chat" };
+
   // Settings: the icon in the bar opens the sidebar, Escape closes it and gives the focus back.
   const sidebar = () => document.querySelector("#settings");
-  pz.settings = () => sidebar()?.querySelector(".toggle-button")?.click();
+  pz.settings = () => {
+    sidebar()?.querySelector(".toggle-button")?.click();
+    pz.modelsChanged();  // the picker in there is about to be read
+  };
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && sidebar()?.classList.contains("open")) {
       pz.settings();

@@ -17,8 +17,8 @@ class App:
 
     `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
     `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
-    (`demos/cards.py` has its values), `page` the Blocks for load events. All three are set while the page is built, and Any because
-    this module knows no Gradio. `browser_secret` encrypts what a browser keeps. `jobs` are the downloads and loads in the background."""
+    (`demos/cards.py` has its values), `page` the Blocks for load events, `news` says when models may have come or gone. All
+    four are set while the page is built, and Any because this module knows no Gradio. `browser_secret` encrypts what a browser keeps. `jobs` are the downloads and loads in the background."""
 
     registry: Registry
     settings: Settings
@@ -27,6 +27,7 @@ class App:
     sidebar: Any = None
     pill: Any = None
     page: Any = None
+    news: Any = None
     browser_secret: str = ""
 
 

@@ -112,6 +112,7 @@ class ChatTab:
         self.reset.click(self.on_reset, self.model, [self.persona, self.system, *self.sampling.inputs], **quick)
         for setting in self.settings:
             setting.change(self.on_setting, [self.conversation, *self.settings], self.saved, **quick)
+        self.app.news.models(self.on_models, self.model, [*out, self.model, *self.sampling.inputs], **quick)
         self.app.page.load(self.on_open, [self.saved], [*out, *self.settings], **quick)
 
     # Answering: every way to ask is a change of the conversation, followed by the same stream.
@@ -200,6 +201,15 @@ class ChatTab:
         values = components.sampling_values(self.app.registry.spec(model_id).sampling)
         shown = self._show({**view.resting_pill(self.app, model_id, t), **self._about(model_id, t)})
         return {**shown, **dict(zip(self.sampling.inputs, (values[name] for name in self.sampling.names), strict=True))}
+
+    def on_models(self, request: gr.Request, event: gr.EventData, model_id: str) -> dict[Any, Any]:
+        """Models came, went or were loaded elsewhere, or one was chosen on another tab: the picker and what is said of it follow."""
+        t, registry = self._t(request), self.app.registry
+        chosen = view.known(self.app, str(event._data.get("model") or model_id))
+        shown = {self.model: gr.Dropdown(components.model_choices(registry, registry.specs("text"), t), value=chosen)}
+        if not self.running.busy(str(request.session_hash)):  # a turn under way says itself what its model does
+            shown |= self._show({**view.resting_pill(self.app, chosen, t), **self._about(chosen, t)})
+        return {**self.on_model(request, chosen), **shown} if chosen != model_id else shown
 
     def on_persona(self, request: gr.Request, persona: str) -> str:
         return personas()[persona].system[self._t(request).language] if persona in personas() else ""

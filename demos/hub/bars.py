@@ -18,8 +18,8 @@ View = dict[str, Any]
 
 
 def precision(dtype: str, t: Strings) -> str:
-    """`16-bit` for bfloat16; a GGUF's own word stays; empty where it is the files' own affair."""
-    return t("hub.bits", n=DTYPES[dtype]) if dtype in DTYPES else dtype
+    """`16-bit` for bfloat16, `GGUF` where the file has its own; empty where nobody says."""
+    return t("hub.bits", n=DTYPES[dtype]) if dtype in DTYPES else dtype.upper()
 
 
 def device_name(device: Device, t: Strings) -> str:
@@ -71,17 +71,18 @@ def _room_alone(plan: Plan, held: Mapping[str, int]) -> int:
 
 
 def _plan_lines(plan: Plan, held: Mapping[str, int], t: Strings) -> list[str]:
-    dtype = precision(plan.dtype, t) or t("hub.as_is")
     joined = "、" if t.language == "zh" else ", "
     lines = []
     if not plan.fits:
         lines.append(t("hub.plan_short", needed=size(plan.needed), room=size(_room_alone(plan, held))))
     elif plan.evict:
-        lines.append(t("hub.plan_evicts", models=joined.join(plan.evict), dtype=dtype))
-    else:
-        lines.append(t("hub.plan_loads", dtype=dtype))
+        lines.append(t("hub.plan_evicts", models=joined.join(plan.evict)))
+    elif held:
+        lines.append(t("hub.plan_loads"))
     if plan.waits_for:
         lines.append(t("hub.plan_waits", models=joined.join(plan.waits_for)))
+    if plan.dtype in DTYPES:
+        lines.append(t("hub.plan_dtype", dtype=precision(plan.dtype, t)))
     if plan.fits and plan.offload:
         lines.append(t("hub.plan_offload", size=size(plan.offload)))
     if plan.estimated:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ class Board:
         self.may = bool(app.settings.auth) or not app.settings.public
         self._built: dict[Language, _Built] = {}
         self._lock = threading.Lock()
+        self._start = secrets.token_hex(4)  # versions begin anew with each start, and a page may outlive one
 
     async def changed(self, seen: str, token: str, language: Language) -> View:
         """What a page shows that has `seen` and `token` (both empty: nothing), as soon as that is something else."""
@@ -63,7 +65,8 @@ class Board:
         return await asyncio.to_thread(self.now, token, language)
 
     def now(self, token: str, language: Language) -> View:
-        """{"mark", "token", "page", "progress"}: `page` is None where the one with `token` still holds."""
+        """{"mark", "token", "page", "progress"}: `page` is None where the one with `token` still holds. A mark is the start of the
+        program, the versions of registry and jobs, and the ticks, each of which only grows."""
         mark = self._mark()  # first: what changes from here on is told the next time
         built = self._page(language)
         t = Strings(language)
@@ -71,7 +74,7 @@ class Board:
         return {"mark": mark, "token": built.token, "page": built.view if built.token != token else None, "progress": progress}
 
     def _mark(self) -> str:
-        return f"{self._app.registry.version}.{self._jobs.version}.{self._jobs.ticks}"
+        return f"{self._start}.{self._app.registry.version}.{self._jobs.version}.{self._jobs.ticks}"
 
     def _page(self, language: Language) -> _Built:
         with self._lock:  # ten pages that ask at once: one builds, nine take what it built

@@ -1,6 +1,6 @@
 // The page of models in the browser: draws what the server hands out, keeps what this visitor opened, asks for changes.
 // Model names and texts of a hub are strangers' words: they are set with textContent and as attributes, never as HTML.
-// Given by Gradio: element, server (hub_changed, hub_do), trigger. A row is redrawn when its values changed, and only then.
+// Given by Gradio: element, server (hub_changed, hub_do). A row is redrawn when its values changed, and only then.
 const $ = (selector, from = element) => from.querySelector(selector);
 const make = (tag, set = {}, ...children) => {
   const node = document.createElement(tag);
@@ -66,7 +66,8 @@ const planPanel = (row) => make("div", { class: "pz-card pz-plan", role: "group"
   ...(row.plan.fits ? memoryBar(row.plan.after, row.plan) : []),
   make("div", { class: "pz-verdict" }, tag(row.plan.verdict)),
   make("div", { class: "pz-buttons" }, row.plan.fits && button(row, { do: "load", text: say("load") }, "pz-primary"),
-    button(row, { do: "close", text: say("cancel") }, "pz-quiet")));
+    button(row, { do: "close", text: say("cancel") }, "pz-quiet"),
+    !row.plan.fits && button(row, { do: "load", text: say("try_anyway") }, "pz-quiet")));  // the refusal says what would fit
 const askPanel = (row, what) => make("div", { class: "pz-card pz-ask", role: "group", "aria-label": row.ask[what].title },
   make("div", { class: "pz-card-title", text: row.ask[what].title }),
   ...row.ask[what].lines.map((line) => make("p", { class: "pz-detail", text: line })),
@@ -75,7 +76,8 @@ const askPanel = (row, what) => make("div", { class: "pz-card pz-ask", role: "gr
 const detailsPanel = (row) => make("div", { class: "pz-details" },
   ...row.tags.filter((value) => value.why).map((value) => make("p", { class: "pz-detail", text: value.why })),
   make("dl", {}, ...row.details.flatMap(([name, text]) => [make("dt", { text: name }), make("dd", { text })])),
-  row.menu.length && make("div", { class: "pz-buttons" }, ...row.menu.map((action) => button(row, action, "pz-quiet"))));
+  row.menu.length && make("div", { class: "pz-buttons" }, ...row.menu.filter((action) => action.do !== "chat" || pz.tabs.includes("chat"))
+    .map((action) => button(row, action, "pz-quiet"))));
 
 const panel = (row) => {
   const which = open.get(row.id);
@@ -209,7 +211,7 @@ const act = async (row, what) => {
     return show(row.id, back === "plan" ? null : "details", back);
   }
   if (what.startsWith("ask:")) return show(row.id, what.slice(4), "close");  // the harmless answer has the focus
-  if (what === "chat") return pz.chatWith?.(row.id, trigger);
+  if (what === "chat") return pz.chatWith(row.id);
   if (what === "dismiss" && failed.delete(row.id)) return redraw(row.id);
   failed.delete(row.id);
   if (["load", "delete", "forget"].includes(what)) open.delete(row.id);
@@ -219,7 +221,7 @@ const act = async (row, what) => {
 };
 const ask = async (request) => {
   try {
-    const answer = await server.hub_do({ ...request, lang: pz.lang });
+    const answer = await server.hub_do({ ...request, token, lang: pz.lang });
     if (answer.now) apply(answer.now);
     return answer;
   } catch { return { error: { title: say("failed_other"), text: say("lost"), log: "" } } }
@@ -257,14 +259,21 @@ const drawAdd = () => {
   if (form.dataset.ready || !page.may) return;
   form.dataset.ready = "yes";
   $(".pz-add-hint", form).textContent = page.add_hint;
+  field("revision").placeholder = say("add_revision_hint");
   field("source").replaceChildren(...page.hubs.map((hub) => make("option", { value: hub.id, text: hub.text })));
 };
 
 // ---- staying up to date ------------------------------------------------------------------------------------------------------
 
+const older = (now) => {  // an answer that was under way while a later one came
+  const [start, ...versions] = now.mark.split("."), [ours, ...had] = mark.split(".");
+  return start === ours && versions.some((version, i) => Number(version) < Number(had[i]));
+};
 const apply = (now) => {
+  if (older(now)) return;
   ({ mark, token } = now);
   if (now.page) {
+    if (page) pz.modelsChanged();
     page = now.page;
     $(".pz-hub-note").textContent = page.note;
     $(".pz-hub-note").hidden = !page.note;

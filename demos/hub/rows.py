@@ -116,6 +116,8 @@ def actions(facts: Facts, t: Strings) -> list[View]:
         return []
     if facts.running and facts.job:
         return [] if facts.job.stopping else [_action("cancel", t("hub.stop"))]
+    if facts.job and facts.job.error:
+        return []  # its card has Try again
     todo = {"on disk": ("plan", "load"), "ready": ("unload", "unload")}
     todo["not downloaded"] = ("download", "resume" if facts.on_disk else "download")
     return [_action(do, t(f"hub.{text}")) for do, text in [todo[facts.state]]] if facts.state in todo else []
@@ -199,7 +201,7 @@ def details(facts: Facts, t: Strings) -> list[list[str]]:
         ("hub.fact_disk", size(facts.on_disk or spec.size_bytes) if facts.on_disk or spec.size_bytes else ""),
         ("hub.fact_context", t("hub.fact_tokens", n=f"{spec.context:,}") if spec.context else ""),
         ("hub.fact_parameters", _count(spec.parameters) if spec.parameters else ""),
-        ("hub.fact_languages", comma.join(spec.languages)),
+        ("hub.fact_languages", comma.join(t(f"hub.lang_{code}") if code in ("en", "zh") else code for code in spec.languages)),
         ("hub.fact_licence", spec.licence),
         ("hub.fact_sources", sources),
         ("hub.fact_place", str(facts.place) if facts.place and facts.may else ""),
@@ -235,8 +237,8 @@ def _line(facts: Facts, t: Strings) -> str:
 def _memory(facts: Facts, t: Strings) -> str:
     if facts.plan is None:
         return ""
-    dtype = precision(facts.plan.dtype, t) or t("hub.as_is")
-    return t("hub.memory_at", size=size(facts.held or facts.plan.needed), dtype=dtype)
+    needed, dtype = size(facts.held or facts.plan.needed), facts.plan.dtype
+    return t("hub.memory_at", size=needed, dtype=precision(dtype, t)) if dtype in bars.DTYPES else t("hub.memory_about", size=needed)
 
 
 def _loadable(facts: Facts) -> bool:
@@ -249,8 +251,10 @@ def _source(kind: str, ref: str, may: bool, t: Strings) -> str:
 
 
 def _hub(kind: str, t: Strings) -> str:
+    """A kind of source as people read it; a mirror's name behind it stays: `Hugging Face (hf-mirror.com)`."""
+    name, _, mirror = kind.partition(" ")
     known = ("hf", "modelscope", "openxlab", "pypi", "path", "endpoint")
-    return t(f"hub.hub_{kind}") if kind in known else kind
+    return " ".join(part for part in (t(f"hub.hub_{name}") if name in known else name, mirror) if part)
 
 
 def _count(parameters: int) -> str:

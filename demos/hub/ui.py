@@ -63,7 +63,7 @@ def _served(board: Board, actions: Actions) -> list[Callable[..., Any]]:
         """With the page as it is afterwards, so that a press shows at once."""
         foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
         answer = await asyncio.to_thread(actions.do, None if foreign else asked, Strings(_language(asked)))
-        return {**answer, "now": await asyncio.to_thread(board.now, "", _language(asked))}
+        return {**answer, "now": await asyncio.to_thread(board.now, _text(asked, "token"), _language(asked))}
 
     return [hub_changed, hub_do]
 
