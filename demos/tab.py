@@ -13,12 +13,13 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The process: what lives as long as the program, and the two places of the page that tabs share.
+    """The process: what lives as long as the program, and the places of the page that tabs share.
 
-    `start_model` is the model a conversation starts with. `sidebar` is the settings panel: a tab puts its own settings there with
-    `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the model line of the header, an output for handlers
-    (`demos/cards.py` has its values), `page` the Blocks for load events, `news` says when models may have come or gone. All
-    four are set while the page is built, and Any because this module knows no Gradio. `browser_secret` encrypts what a browser keeps. `jobs` are the downloads and loads in the background."""
+    `start_model` is the model a conversation starts with, `jobs` are the downloads and loads in the background. `sidebar` is the
+    settings panel: a tab puts its own settings there with `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the
+    model line of the header, an output for handlers (`demos/cards.py` has its values), `page` the Blocks for load events, `news` says
+    when models may have come or gone. These four are set while the page is built, and Any because this module knows no Gradio.
+    `browser_secret` encrypts what a browser keeps."""
 
     registry: Registry
     settings: Settings
