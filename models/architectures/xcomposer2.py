@@ -32,7 +32,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb, eager_attention_forward
 
-from models.architectures.plora import NOTHING, TASKS, Added, PLoRALinear, renamings
+from models.architectures.plora import NOTHING, TASKS, Added, PLoRALinear, renamings, runs_of
 from models.architectures.rotary import RowRotaryEmbedding
 from models.architectures.vision import VisionTower, joined, projector, with_overview
 from models.architectures.xcomposer2_config import XComposer2Config, read_config
@@ -230,11 +230,10 @@ class InternLMXComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
         if tasks is None or not set(tasks) <= set(self.config.task_rank or {}):
             raise ValueError(f"This model has no infer_mode {infer_mode!r}.")
         if image_mask is None:
-            return Added(None, tasks)
+            return Added((), tasks)
         if image_mask.shape != embeds.shape[:2]:
             raise ValueError(f"image_mask is {tuple(image_mask.shape)}, and the positions are {tuple(embeds.shape[:2])}.")
-        rows = image_mask.flatten().nonzero().squeeze(-1)
-        return Added(rows if len(rows) else None, tasks)
+        return Added(runs_of(image_mask), tasks)
 
     def prepare_inputs_for_generation(
         self, input_ids: Any, *args: Any, inputs_embeds: Any = None, image_mask: torch.Tensor | None = None, **kwargs: Any

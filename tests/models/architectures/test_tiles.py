@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -71,6 +71,7 @@ def test_sizes_of_4khd_by_its_published_rule_without_a_reference(size: tuple[int
     assert KHD_4.layout(*size).size == expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30_000), st.integers(1, 30_000), st.sampled_from(RULES))
 def test_any_size_stays_within_its_tiles(width: int, height: int, rule: Tiling) -> None:
     try:

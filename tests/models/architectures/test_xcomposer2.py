@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from models.architectures import load_model
+from models.architectures.plora import runs_of
 from models.architectures.tiles import image_tokens
+from models.architectures.xcomposer2_config import TOWER
 from tests.tiny_xcomposer2 import Reference, Sizes, folder, weights
 
 SIZES = {
@@ -82,6 +85,29 @@ def test_a_mask_without_pictures_adds_nothing(model: Any) -> None:
     ids = torch.tensor([[4, 5, 6]])
     assert torch.equal(model(ids).logits, model(ids, image_mask=torch.zeros(1, 3, dtype=torch.bool)).logits)
     assert not torch.allclose(model(ids).logits, model(ids, image_mask=torch.tensor([[False, True, False]])).logits)
+
+
+def test_only_picture_rows_are_computed(tmp_path: Path) -> None:
+    """And none for generated tokens, though the ids of a picture's neighbours may come again."""
+    model: Any = load_model(folder(tmp_path / "m", Sizes()))
+    seen: list[int] = []
+    for layer in model.model.layers:
+        layer.feed_forward.w2.Plora_A.register_forward_hook(lambda module, given, output: seen.append(len(given[0])))
+    model.generate(**prompt(model, ROW), max_new_tokens=5, do_sample=False, eos_token_id=None)
+    assert seen == [3, 2] * 2  # two pictures, two layers
+
+
+@pytest.mark.parametrize("length", [20, 40])
+def test_dynamic_positions_beyond_the_limit(length: int, tmp_path: Path) -> None:
+    sizes, factor, limit = Sizes(positions=24), 2.0, 24
+    tensors = weights(sizes)
+    model: Any = load_model(folder(tmp_path / "m", sizes, tensors, rope_scaling={"type": "dynamic", "factor": factor}))
+    row = [5, -1, -1, *range(6, 3 + length)]
+    given = prompt(model, row)
+    stretch = max(1.0, factor * length / limit - (factor - 1))
+    wide = replace(sizes, theta=sizes.theta * stretch ** (sizes.head / (sizes.head - 2)))
+    expected = Reference(wide, tensors).logits(given["inputs_embeds"][0], [number < 0 for number in row])
+    torch.testing.assert_close(model(**given).logits[0].double(), expected, atol=1e-4, rtol=0)
 
 
 def test_left_padded_batch_equals_single(model: Any) -> None:
@@ -202,11 +228,42 @@ def test_half_precision_agrees(dtype: torch.dtype, tiled: bool, tmp_path: Path) 
     half.generate(inputs_embeds=given["inputs_embeds"].to(dtype), image_mask=given["image_mask"], max_new_tokens=3, eos_token_id=None)
 
 
-def test_placed_by_a_device_map(model: Any, tmp_path: Path) -> None:
+def test_layers_that_stay_on_the_disk(model: Any, tmp_path: Path) -> None:
+    here = ("model.tok_embeddings", "model.layers.0", "model.norm", "model.rotary_emb", f"{TOWER}.embeddings")
+    there = ("model.layers.1", "output", "vision_proj", *(f"{TOWER}.{part}" for part in ("pre_layrnorm", "encoder", "post_layernorm")))
+    places = dict.fromkeys(here, "cpu") | dict.fromkeys(there, "disk")
     path = folder(tmp_path / "m", Sizes())
-    placed: Any = load_model(path, device_map="cpu")
+    placed: Any = load_model(path, device_map=places, offload_folder=tmp_path / "off")
+    assert placed.model.layers[1].attention.wqkv.base.weight.is_meta
+    given, image = prompt(model, ROW), picture(24, 24)[None]
+    assert torch.equal(placed(**given).logits, model(**given).logits)
+    assert torch.equal(placed.encode_images(image), model.encode_images(image))
+
+
+def test_one_device_for_all(model: Any, tmp_path: Path) -> None:
+    placed: Any = load_model(folder(tmp_path / "m", Sizes()), device_map="cpu")
     given = prompt(model, ROW)
     assert torch.equal(placed(**given).logits, model(**given).logits)
+
+
+def test_tied_embeddings(tmp_path: Path) -> None:
+    tensors = weights(Sizes())
+    tensors["output.weight"] = tensors["model.tok_embeddings.weight"].clone()
+    plain: Any = load_model(folder(tmp_path / "plain", Sizes(), tensors))
+    del tensors["output.weight"]
+    tied: Any = load_model(folder(tmp_path / "tied", Sizes(), tensors, tie_word_embeddings=True))
+    assert tied.output.weight is tied.model.tok_embeddings.weight
+    given = prompt(plain, ROW)
+    assert torch.equal(tied(**given).logits, plain(**given).logits)
+    tied.save_pretrained(tmp_path / "again")
+    assert torch.equal(load_model(tmp_path / "again")(**given).logits, plain(**given).logits)
+
+
+def test_runs_of_a_mask() -> None:
+    mask = torch.tensor([[0, 1, 1, 0, 1], [1, 0, 0, 0, 1]], dtype=torch.bool)
+    assert runs_of(mask) == ((1, 3), (4, 6), (9, 10))
+    assert runs_of(~torch.zeros(2, 3, dtype=torch.bool)) == ((0, 6),)
+    assert runs_of(torch.zeros(2, 3, dtype=torch.bool)) == ()
 
 
 def test_row_ends_count_in_the_embeddings(tmp_path: Path) -> None:
