@@ -95,7 +95,7 @@ def _checked(table: Any, kind: type, renamed: Mapping[str, str], where: str) -> 
     for key, value in table.items():
         if key not in types:
             raise BadRequest(f"{where} has the unknown key {key!r}.", f"Known keys: {', '.join(types)}.")
-        if isinstance(value, bool) or not isinstance(value, _plain_type(types[key])):
+        if isinstance(value, bool) != (types[key] == "bool") or not isinstance(value, _plain_type(types[key])):
             raise BadRequest(f"{where}: {key} has the wrong type.", _FIX)
         if isinstance(value, list) and key != "source" and not all(isinstance(item, str) for item in value):
             raise BadRequest(f"{where}: {key} is a list of texts.", _FIX)
@@ -108,4 +108,4 @@ def _plain_type(annotation: str) -> type | tuple[type, ...]:
         return list
     if annotation == "float":
         return (int, float)
-    return {"str": str, "SourceKind": str, "int": int, "int | None": int}.get(annotation, dict)
+    return {"str": str, "SourceKind": str, "int": int, "int | None": int, "bool": bool}.get(annotation, dict)

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from models import catalog
+from shared import chatml
 from shared.engine import ModelSpec, Sampling, Source
 from shared.errors import BadRequest, UnknownModel
+from tests.models.geometry import GEOMETRY, measured, q4_k_m_bytes
 
 MINIMAL = """
 [[model]]
@@ -33,7 +35,35 @@ def test_the_built_in_one() -> None:
     default = catalog.find(specs, catalog.DEFAULT_MODEL)
     assert [source.kind for source in default.sources] == ["pypi", "hf"]
     assert len({source.sha256 for source in default.sources}) == 1 and len(default.sources[0].sha256) == 64
-    assert all(spec.licence and spec.sources for spec in specs)
+    assert specs[0] is default and default.verified
+    assert all(spec.licence and spec.sources and spec.languages and spec.size_bytes and spec.context for spec in specs)
+    assert all(spec.dialect in chatml.DIALECTS for spec in specs)
+
+
+def test_what_was_not_seen_here_makes_no_promises() -> None:
+    """No invented revision, no checksum of ours, and it says so."""
+    for spec in catalog.read(catalog.BUILT_IN)[1:]:
+        assert not spec.verified
+        assert not any(source.revision or source.sha256 for source in spec.sources)
+        kinds = [source.kind for source in spec.sources]
+        assert kinds == [kind for kind in ("hf", "modelscope", "openxlab") if kind in kinds] and kinds[0] == "hf"
+
+
+@pytest.mark.parametrize("model_id", GEOMETRY)
+def test_sizes_follow_from_the_geometry(model_id: str) -> None:
+    """Parameters are counted in transformers' own classes, without memory for them."""
+    spec, geometry = catalog.find(catalog.read(catalog.BUILT_IN), model_id), GEOMETRY[model_id]
+    size = measured(geometry)
+    assert (spec.parameters, spec.cache_bytes) == (size.parameters, geometry.text.cache_bytes)
+    if spec.backend == "transformers_local":
+        assert (spec.unquantized, spec.size_bytes) == (size.unquantized, 2 * size.parameters)
+    elif "q4_k_m" in spec.sources[0].files[0].lower() and geometry.text.hidden % 256 == 0:
+        twice = geometry.text.hidden * geometry.text.vocab * 4.5 / 8 if geometry.text.kind == "qwen2" and geometry.text.tied else 0
+        assert 0 < spec.size_bytes - q4_k_m_bytes(geometry.text) - twice < 9_000_000  # the vocabulary and the norms
+
+
+def test_every_model_of_the_catalog_has_a_geometry() -> None:
+    assert {spec.id for spec in catalog.read(catalog.BUILT_IN)} == set(GEOMETRY)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -45,11 +75,16 @@ def test_everything(tmp_path: Path) -> None:
     capabilities = ["text", "prefill"]
     languages = ["en", "zh"]
     context = 4096
+    verified = false
+    parameters = 135
+    unquantized = 7
+    cache_bytes = 12
     options = {extra = "full", timeout = 3}
     sampling = {temperature = 1, top_k = 3, stop = ["x"]}
     """
     spec = read(tmp_path, with_keys(keys))[0]
     assert (spec.capabilities, spec.languages, spec.context) == (frozenset({"text", "prefill"}), ("en", "zh"), 4096)
+    assert (spec.verified, spec.parameters, spec.unquantized, spec.cache_bytes) == (False, 135, 7, 12)
     assert spec.options == {"extra": "full", "timeout": 3}
     assert spec.sampling == Sampling(temperature=1, top_k=3, stop=("x",))
 
@@ -57,7 +92,8 @@ def test_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        "frobnicate = 1", "context = true", 'context = "long"', 'capabilities = ["fly"]', 'capabilities = "text"', "capabilities = [[1]]",
+        "frobnicate = 1", "context = true", "verified = 1", 'verified = "no"', "parameters = true",
+        'context = "long"', 'capabilities = ["fly"]', 'capabilities = "text"', "capabilities = [[1]]",
         "languages = [1]", "options = 1", 'sampling = {temperature = "hot"}', "sampling = {frobnicate = 1}", "sampling = {top_p = 2}",
         "sampling = 1", 'sampling = {stop = "x"}',
     ],
