@@ -106,7 +106,9 @@ def _torch(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
     one = per_token * context
     kept = min(KEPT_CONVERSATIONS * one, _positive(spec.options.get("prefix_bytes"), KEPT_BYTES))
     working = TORCH_WORKING + weights // SLACK + (PICTURES_WORKING if "image" in spec.capabilities else 0) if weights else 0
-    return Need(weights, one + kept, working, dtype, estimated=not (parameters and per_token), movable=device != CPU)
+    return Need(
+        weights, one + kept, working, dtype, estimated=not (parameters and per_token), movable=device.startswith("cuda") and bits >= 16
+    )
 
 
 def _resolved(asked: str, native: str, device: str) -> str:

@@ -26,12 +26,13 @@ from typing import IO, Any
 import httpx
 
 from models import gguf, local, verified
+from models.backends import llama_failure
 from models.chat_template import ChatTemplate
 from models.connection import Line
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
-from shared.errors import BadRequest, ModelUnavailable
+from shared.errors import BadRequest, DemoError, ModelUnavailable
 from shared.events import Done, DoneReason, Event, PromptProgress, Usage
 from shared.messages import Message
 from shared.tag_router import StopStrings, TagRouter, tags_for
@@ -179,7 +180,7 @@ class _Child:
 
     def wait_ready(self, cancel: Cancel) -> None:
         """Until the model is loaded. Raises `Cancelled`, or `ModelUnavailable` with the end of the log."""
-        timer = threading.Timer(START_SECONDS, self._process.kill)
+        timer = threading.Timer(START_SECONDS, self._process.terminate)
         timer.daemon = True
         timer.start()
         unsubscribe = cancel.subscribe(self.stop)
@@ -204,21 +205,13 @@ class _Child:
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=10), event_hooks=line.hooks if line else {},
         )  # fmt: skip
 
-    def failure(self, *, loading: bool = False) -> ModelUnavailable:
+    def failure(self, *, loading: bool = False) -> DemoError:
         """Why the child does not answer, in words."""
         if self._stopped:
             return ModelUnavailable(f"{self._name} was unloaded during the answer.", "Ask again.")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)  # its connection is gone; let the process finish dying
-        code = self._process.returncode
-        what = "could not be loaded" if loading else "stopped working" if code is not None else "does not answer"
-        why = f" (its process ended with {code})" if code is not None else ""
-        if loading and "xllamacpp" in self.log_tail(3) and "ModuleNotFoundError" in self.log_tail(3):
-            return ModelUnavailable(
-                "GGUF models need the package xllamacpp, which is not installed.", "Install it with: pip install xllamacpp"
-            )
-        remedy = "The file may be damaged, or memory short: see the log." if loading else "Ask again: it is started anew."
-        return ModelUnavailable(f"{self._name} {what}{why}.", remedy, log=self.log_tail(40))
+        return llama_failure.of_child(self._name, self._process.returncode, self.log_tail(40), loading=loading)
 
     @property
     def alive(self) -> bool:
