@@ -11,9 +11,11 @@ for every generated token, PLoRA adds nothing. Which negative ids stand at image
 of a picture's hash let a prefix cache compare prompts.
 
 The layers keep the names of the published files. `infer_mode` chooses 2.5-7B's task LoRAs: `base` (none), `write`, `web`.
+`vit` and `vision_proj` are best left out of 4-bit and 8-bit loading: they are 4 % of the weights, and all that is seen.
 
-Not known here: dynamic RoPE beyond `max_position_embeddings` depends on how a prompt was cut and on its batch, as in the
-reference; and no published weights were at hand, only random ones of these architectures.
+Not known here: beyond `max_position_embeddings`, dynamic RoPE makes the scores depend on how a prompt was cut, as cached keys
+keep their rotation. No published weights were at hand, only random ones of these architectures, and none with task LoRAs
+were run beside a reference. OmniLive's video memory is not built.
 """
 
 from __future__ import annotations

@@ -164,6 +164,19 @@ def test_greedy_equals_step_by_step(model: Any) -> None:
     assert model.generate(**given, max_new_tokens=8, do_sample=False, eos_token_id=None, use_cache=False).tolist() == [wanted]
 
 
+def test_a_task_holds_for_the_whole_answer(tmp_path: Path) -> None:
+    model: Any = load_model(folder(tmp_path / "m", SIZES["task LoRAs"]))
+    given, answers = prompt(model, ROW), {}
+    for infer_mode in ("base", "write", "web"):
+        answer = model.generate(**given, infer_mode=infer_mode, max_new_tokens=6, do_sample=False, eos_token_id=None)
+        embeds = torch.cat([given["inputs_embeds"], model.embed(answer[:, :-1])[0]], dim=1)
+        mask = torch.cat([given["image_mask"], torch.zeros(1, 5, dtype=torch.bool)], dim=1)
+        again = model(inputs_embeds=embeds, image_mask=mask, infer_mode=infer_mode).logits[:, -6:].argmax(-1)
+        assert torch.equal(answer, again)
+        answers[infer_mode] = tuple(answer[0].tolist())
+    assert len(set(answers.values())) == 3
+
+
 def test_beams_and_samples_of_a_batch(model: Any) -> None:
     """The mask is repeated with the prompt: each row's answer is that of the row alone."""
     rows = ROW, [*ROW[:3], 20, *ROW[4:]]
@@ -238,12 +251,6 @@ def test_layers_that_stay_on_the_disk(model: Any, tmp_path: Path) -> None:
     given, image = prompt(model, ROW), picture(24, 24)[None]
     assert torch.equal(placed(**given).logits, model(**given).logits)
     assert torch.equal(placed.encode_images(image), model.encode_images(image))
-
-
-def test_one_device_for_all(model: Any, tmp_path: Path) -> None:
-    placed: Any = load_model(folder(tmp_path / "m", Sizes()), device_map="cpu")
-    given = prompt(model, ROW)
-    assert torch.equal(placed(**given).logits, model(**given).logits)
 
 
 def test_tied_embeddings(tmp_path: Path) -> None:
