@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 from shared.errors import ModelUnavailable, RemoteFailure
 
 _SMALL = ("*.json", "*.model", "*.jinja", "*.txt")
+FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -29,6 +30,8 @@ def fetch(folder_or_id: str | Path, *, revision: str, local_files_only: bool, co
     Raises `ModelUnavailable` for what exists nowhere, and `RemoteFailure` when the hub cannot be reached."""
     if isinstance(folder_or_id, Path) or Path(folder_or_id).is_dir() or not _HUB_ID.fullmatch(folder_or_id):
         return Path(folder_or_id)
+    if code and not FULL_REVISION.fullmatch(revision):
+        raise ModelUnavailable(f"The code of {folder_or_id} is asked for without a full revision.", "Give all 40 digits of it.")
     patterns = [*_SMALL, *(["*.safetensors"] if weights else []), *(["*.py"] if code else [])]
     at = f" at {revision}" if revision else ""
     try:

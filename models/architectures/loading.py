@@ -31,7 +31,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from models.architectures import tokenizers
 from models.architectures.claims import check_config
-from models.architectures.folder import AGAIN, BROKEN, ModelFolder, first_line, open_folder, read_config_file
+from models.architectures.folder import AGAIN, BROKEN, ModelFolder, first_line, open_folder, read_config_file, read_json
 from models.architectures.hub import fetch
 from shared.errors import ModelUnavailable
 
@@ -60,6 +60,8 @@ def load_tokenizer(folder_or_id: str | Path, *, revision: str = "", local_files_
     raw = read_config_file(path)
     if ModelFolder(path, raw, {}, {}).architecture in OURS:
         return tokenizers.read(path)
+    if trust_remote_code:
+        _no_foreign_code(path)
     return tokenizers.open_fast(path, AutoTokenizer, trust_remote_code=trust_remote_code)
 
 
@@ -143,13 +145,20 @@ def _native(folder: ModelFolder, trust_remote_code: bool) -> Any:
 
 
 def _native_config(folder: ModelFolder, trust_remote_code: bool) -> PreTrainedConfig:
-    if trust_remote_code and "--" in str(folder.raw.get("auto_map", "")):
-        raise _refused(folder, "its code is in another repository, which no revision was given for")
+    if trust_remote_code:
+        _no_foreign_code(folder.path)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=trust_remote_code)
     except BROKEN as error:
         raise _refused(folder, first_line(error), log=str(error)) from error
     return config
+
+
+def _no_foreign_code(path: Path) -> None:
+    """`auto_map` may name the code of another repository, at whatever revision that has today."""
+    for file in sorted(path.glob("*config.json")):
+        if "--" in str(read_json(file).get("auto_map", "")):
+            raise ModelUnavailable(f"{file} takes code from another repository, for which there is no revision.", "Choose another model.")
 
 
 def _check_names(folder: ModelFolder, empty: PreTrainedModel) -> None:

@@ -5,13 +5,11 @@ Knows nothing of loading. Whoever sets `options.trust_remote_code = true` has re
 
 from __future__ import annotations
 
-import re
-
+from models.architectures.hub import FULL_REVISION
 from shared.engine import ModelSpec
 from shared.errors import BadRequest
 
 OPTION = "trust_remote_code"
-_FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 def opted_in(spec: ModelSpec) -> bool:
@@ -21,7 +19,7 @@ def opted_in(spec: ModelSpec) -> bool:
         raise BadRequest(f"{spec.id}: {OPTION} is {asked!r}.", "Choose true or false.")
     if not asked:
         return False
-    loose = [source for source in spec.sources if source.kind != "hf" or not _FULL_REVISION.fullmatch(source.revision)]
+    loose = [source for source in spec.sources if source.kind != "hf" or not FULL_REVISION.fullmatch(source.revision)]
     if loose or not spec.sources:
         name = f"{loose[0].kind} {loose[0].ref} at {loose[0].revision or 'no revision'}" if loose else "no source"
         raise BadRequest(

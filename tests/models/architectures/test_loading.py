@@ -222,8 +222,19 @@ def test_only_who_asks_for_the_code_of_a_model_gets_it(tmp_path: Path, monkeypat
 def test_code_of_another_repository_is_refused_even_then(tmp_path: Path) -> None:
     folder = evil_folder(tmp_path / "model", tmp_path / "it-ran")
     config(auto_map={"AutoConfig": "somebody/else--modeling_evil.EvilConfig"})(folder)
-    with pytest.raises(ModelUnavailable, match="its code is in another repository"):
+    with pytest.raises(ModelUnavailable, match=r"config.json takes code from another repository"):
         load_model(folder, trust_remote_code=True)
+    config(auto_map={"AutoConfig": "modeling_evil.EvilConfig"})(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8")) | {"auto_map": {"AutoTokenizer": ["a/b--c.D", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(ModelUnavailable, match=r"tokenizer_config.json takes code from another repository"):
+        load_tokenizer(folder, trust_remote_code=True)
+
+
+def test_the_code_of_a_hub_model_needs_its_full_revision() -> None:
+    for revision in ("", "main", "a" * 39):
+        with pytest.raises(ModelUnavailable, match="without a full revision"):
+            load_model("someone/tiny", revision=revision, local_files_only=True, trust_remote_code=True)
 
 
 def test_a_hub_id_is_read_from_the_cache_at_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
