@@ -20,6 +20,7 @@ from shared.messages import user
 
 LOCAL_CAPABILITIES: frozenset[Capability] = frozenset({"text", "tools", "prefill", "choice"})
 CONTEXT_LIMIT = 8192  # what a path gets by default: a KV cache for a model's full context may not fit
+SEEING_FAMILIES = frozenset({"internvl", "idefics3", "smolvlm", "llava"})  # those of transformers whose pictures we place
 WRITING_PIXELS, TILE_PIXELS = 224, 560  # of the XComposer2 that composes, and of 2.5; those that chat have others
 
 
@@ -123,7 +124,7 @@ def _dialect_of_architecture(config: dict[str, object]) -> Dialect | None:
 
 
 def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capability]:
-    sees = "vision_config" in config or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
+    sees = config.get("model_type") in SEEING_FAMILIES or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
     without = LOCAL_CAPABILITIES - {"tools"} if dialect.tools == "none" else LOCAL_CAPABILITIES
     return without | {"image"} if sees else without
 
@@ -131,7 +132,14 @@ def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capa
 def _template_of_folder(path: Path) -> str:
     if (path / "chat_template.jinja").is_file():
         return (path / "chat_template.jinja").read_text("utf-8")
-    return str(_json(path / "tokenizer_config.json").get("chat_template", ""))
+    template = _json(path / "tokenizer_config.json").get("chat_template", "")
+    return (template if isinstance(template, str) else "") or template_of_processor(path)
+
+
+def template_of_processor(path: Path) -> str:
+    """The chat template that older releases with pictures keep in a file of their own; empty where there is none."""
+    template = _json(path / "chat_template.json").get("chat_template", "")
+    return template if isinstance(template, str) else ""
 
 
 def _context(config: dict[str, object]) -> int:

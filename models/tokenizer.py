@@ -51,6 +51,10 @@ class ChatTokenizer:
         token_id: int | None = self._backend.token_to_id(token)
         return token_id
 
+    def text_of(self, token_id: int) -> str:
+        """The token with this id, as the vocabulary has it; empty where there is none."""
+        return self._backend.id_to_token(token_id) or ""
+
     def controls(self, tokens: Iterable[str]) -> set[int]:
         """The ids of those of `tokens` that are one token here."""
         return {token_id for token in tokens if (token_id := self.control(token)) is not None}

@@ -91,6 +91,9 @@ ACTION_START, ACTION_END = "<|action_start|>", "<|action_end|>"
 PLUGIN_MARK, INTERPRETER_MARK = "<|plugin|>", "<|interpreter|>"
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
 THINK_START, THINK_END = "<think>", "</think>"
+# What transformers' processors write around a picture: its begin and end; before each part, for the whole one, for one part.
+INTERNVL_PICTURE = ("<img>", "</img>")
+IDEFICS3_PICTURE = ("<fake_token_around_image>", "<global-img>", "<row_{row}_col_{column}>")
 
 # What a backend must let through as text for the tag router to see it, although the tokenizer calls it special.
 PRESERVED = (ACTION_START, ACTION_END, PLUGIN_MARK, INTERPRETER_MARK, CALL_START, CALL_END, THINK_START, THINK_END)

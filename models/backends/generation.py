@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from models.architectures.plora import TASKS
+from models.backends.eyes import blind
+from models.backends.pictures import Eyes, Gaze, Prompt, prompt_of
 from models.backends.prefix_cache import BYTES, Prefix, PrefixCaches
 from models.backends.safetensors_folder import Checkpoint
 from models.backends.sampler import Sampler
@@ -33,7 +38,7 @@ Batches = Generator[Sequence[Event], None, DoneReason]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    prompt: list[int]
+    prompt: Prompt
     room: int  # tokens until the context is full
     sampling: Sampling
     choices: Choices | None
@@ -45,35 +50,36 @@ class Request:
 class Decoder:
     """The loaded model and what belongs to it. Only `forward` and `caches` touch torch; only the owner thread uses them."""
 
-    def __init__(self, checkpoint: Checkpoint, dialect: Dialect, spec: ModelSpec) -> None:
+    def __init__(self, checkpoint: Checkpoint, dialect: Dialect, spec: ModelSpec, eyes: Eyes | None = None) -> None:
         self.dialect = dialect
+        self.eyes = eyes
         self.tokenizer: ChatTokenizer = checkpoint.tokenizer
         kept = spec.options.get("prefix_bytes")  # what the memory plan has left for them, where that is little
         self.caches = PrefixCaches(checkpoint.model.config, limit_bytes=kept if isinstance(kept, int) else BYTES)
         self.stop_ids = frozenset(checkpoint.eos_ids | self.tokenizer.controls(dialect.stop))
         self._id = spec.id
         self._context = min((limit for limit in (spec.context, checkpoint.context) if limit), default=0)
-        self._model: PreTrainedModel = checkpoint.model
-        self.batch = PREFILL_BATCH if self._model.device.type == "cpu" else PREFILL_BATCH_GPU
-        only_last = "logits_to_keep" in inspect.signature(self._model.forward).parameters
-        self._arguments = {"logits_to_keep": 1} if only_last else {}
+        self.model: PreTrainedModel = checkpoint.model
+        self.batch = PREFILL_BATCH if self.model.device.type == "cpu" else PREFILL_BATCH_GPU
+        only_last = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._arguments: dict[str, Any] = {**({"logits_to_keep": 1} if only_last else {}), **_infer_mode(spec, self.model)}
         if not self.stop_ids:
             raise ModelUnavailable(
                 f"{spec.id}: its vocabulary has none of the tokens that end an answer ({', '.join(dialect.stop)}).",
                 "Check the dialect in the catalog.",
             )
 
-    def forward(self, prefix: Prefix, ids: Sequence[int]) -> torch.Tensor:
-        """Append `ids` to the cache; the scores of the token after them."""
+    def prompt(self, pieces: Sequence[Piece]) -> Prompt:
+        """Raises `BadRequest` for a picture that this model cannot see, or that is not there."""
+        return prompt_of(pieces, self.tokenizer, self.eyes, blind(self.model))
+
+    def forward(self, prefix: Prefix, ids: Sequence[int], rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Append `ids`, and `rows` for those of them that are positions of pictures; the scores of the token after them."""
         prefix.sound = False
-        tokens = torch.tensor([ids], device=self._model.device)
-        try:
-            with torch.inference_mode():
-                output = self._model(input_ids=tokens, past_key_values=prefix.cache, use_cache=True, **self._arguments)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise too_big(f"The memory of {self._model.device} is full after {len(prefix.ids):,} tokens") from error
-            raise
+        with torch.inference_mode(), memory_errors(self.model, len(prefix.ids)):
+            tokens = torch.tensor([ids], device=self.model.device)
+            given = {"input_ids": tokens} if rows is None or self.eyes is None else self.eyes.inputs(tokens, rows)
+            output = self.model(**given, past_key_values=prefix.cache, use_cache=True, **self._arguments)
         prefix.ids.extend(ids)
         prefix.sound = True
         scores: torch.Tensor = output.logits[0, -1]
@@ -116,7 +122,7 @@ class Answer:
 
     def steps(self) -> Generator[Sequence[Event], None, None]:
         request, caches = self._request, self._decoder.caches
-        prefix = caches.take(request.prompt)
+        prefix = caches.take(request.prompt.ids)
         self._cached = len(prefix.ids)
         try:
             scores = yield from self._read(prefix)
@@ -132,13 +138,19 @@ class Answer:
         yield [Done(reason, Usage(len(request.prompt), self._cached, self._output, self._first, seconds))]
 
     def _read(self, prefix: Prefix) -> Generator[Sequence[Event], None, torch.Tensor | None]:
-        """The prompt, in batches; the scores behind it, None when cancelled."""
-        prompt, cancel, scores = self._request.prompt, self._request.cancel, None
+        """The prompt, in batches, each picture looked at when it is reached; the scores behind it, None when cancelled."""
+        decoder, prompt, cancel, scores = self._decoder, self._request.prompt, self._request.cancel, None
+        gaze = Gaze(prompt, decoder.eyes)
         yield [PromptProgress(self._cached, len(prompt))]
-        for at in range(self._cached, len(prompt), self._decoder.batch):
+        for at in range(self._cached, len(prompt), decoder.batch):
+            for picture in gaze.wanted(at, at + decoder.batch):
+                with memory_errors(decoder.model, at):
+                    if not gaze.encode(picture, decoder.model, cancel):
+                        return None
+                yield []
             if cancel.is_set():
                 return None
-            scores = self._decoder.forward(prefix, prompt[at : at + self._decoder.batch])
+            scores = decoder.forward(prefix, prompt.ids[at : at + decoder.batch], gaze.rows(at, at + decoder.batch))
             yield [PromptProgress(len(prefix.ids), len(prompt))]
         return None if cancel.is_set() else scores
 
@@ -146,7 +158,7 @@ class Answer:
         sampling, cancel = self._request.sampling, self._request.cancel
         stop_ids = self._decoder.stop_ids | self._decoder.tokenizer.controls(sampling.stop)
         room = min(sampling.max_tokens, self._request.room)
-        sampler = Sampler(sampling, self._request.prompt)
+        sampler = Sampler(sampling, self._request.prompt.text_ids)
         text = AnswerText(self._decoder, self._request)
         while True:
             token = sampler.draw(scores)
@@ -164,7 +176,7 @@ class Answer:
 
     def _choose(self, prefix: Prefix, scores: torch.Tensor, choices: Choices) -> Batches:
         """The answer comes whole, once it is decided; max tokens would leave a broken choice and is not looked at."""
-        sampler = Sampler(self._request.sampling, self._request.prompt)
+        sampler = Sampler(self._request.sampling, self._request.prompt.text_ids)
         while choices.decided is None:
             token = sampler.draw(scores, choices.allowed())
             choices.take(token)
@@ -188,7 +200,7 @@ class AnswerText:
     """Ids to events: whole characters, no stop string, thoughts and tool calls taken out."""
 
     def __init__(self, decoder: Decoder, request: Request) -> None:
-        self._detokenizer = Detokenizer(decoder.tokenizer, request.prompt)
+        self._detokenizer = Detokenizer(decoder.tokenizer, request.prompt.text_ids)
         self._stops = StopStrings((*request.sampling.stop, *decoder.dialect.stop))
         self._router = TagRouter(tags_for(decoder.dialect, tools=request.tools))
 
@@ -204,6 +216,29 @@ class AnswerText:
         tail = "" if cut else self._detokenizer.finish()
         rest = self._stops.push(tail) + self._stops.finish()
         return [*self._router.push(rest), *self._router.finish()]
+
+
+def _infer_mode(spec: ModelSpec, model: PreTrainedModel) -> dict[str, Any]:
+    """XComposer2.5's task LoRA, where the spec names one."""
+    mode = spec.options.get("infer_mode")
+    if mode is None:
+        return {}
+    there = getattr(model.config, "task_rank", None) or {}
+    known = [name for name, tasks in TASKS.items() if set(tasks) <= set(there)]
+    if mode not in known or not hasattr(model.config, "task_rank"):
+        raise BadRequest(f"{spec.id} has no infer_mode {mode!r}.", f"It has: {', '.join(known)}." if there else "Leave the option out.")
+    return {"infer_mode": mode}
+
+
+@contextmanager
+def memory_errors(model: PreTrainedModel, tokens: int) -> Iterator[None]:
+    """`OutOfMemory` for what torch raises when it has none left."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise too_big(f"The memory of {model.device} is full after {tokens:,} tokens") from error
+        raise
 
 
 def is_out_of_memory(error: Exception) -> bool:

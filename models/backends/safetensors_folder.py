@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from models.architectures import Described, describe, load_tokenizer
+from models.local import template_of_processor
 from models.tokenizer import ChatTokenizer
 from shared.engine import Cancelled
 from shared.errors import ModelUnavailable
@@ -26,12 +27,13 @@ _SPARE_ROWS = 1024  # of an embedding that was padded to a round size; more rows
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`context` is 0 where the config names no limit; `template` and `bos_token` are empty where there is none."""
+    """`context` is 0 where the config names no limit; `template` and the tokens are empty where there is none."""
 
     model: PreTrainedModel
     tokenizer: ChatTokenizer
     template: str
     bos_token: str
+    eos_token: str
     eos_ids: frozenset[int]
     context: int
 
@@ -54,9 +56,9 @@ def read_checkpoint(
     model: Any = described.load(**arguments)
     if "device_map" not in arguments:
         model = model.to(device)
-    template = wrapped.chat_template
+    template = wrapped.chat_template or template_of_processor(folder)
     return Checkpoint(
-        model, tokenizer, template if isinstance(template, str) else "", wrapped.bos_token or "", _eos_ids(model),
+        model, tokenizer, template if isinstance(template, str) else "", wrapped.bos_token or "", wrapped.eos_token or "", _eos_ids(model),
         getattr(described.config.get_text_config(), "max_position_embeddings", None) or 0,
     )  # fmt: skip
 
@@ -82,4 +84,4 @@ def _check_vocabulary(described: Described, tokenizer: ChatTokenizer) -> None:
 
 def _eos_ids(model: PreTrainedModel) -> frozenset[int]:
     eos = getattr(model.generation_config, "eos_token_id", None)
-    return frozenset([eos] if isinstance(eos, int) else eos or ())
+    return frozenset(token for token in (eos if isinstance(eos, list) else [eos]) if isinstance(token, int))

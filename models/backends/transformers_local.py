@@ -1,12 +1,12 @@
 """Safetensors models through transformers, on the CPU or a GPU; torch is imported here and in this file's neighbours only.
 
-Options of its spec: those of `placement`, and `prefix_bytes`, what the KV caches of finished conversations may take. A dtype
-of `auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last one lets the code that comes with
-this one model run (`models.backends.remote_code`).
+Options of its spec: those of `placement`; `prefix_bytes`, what the KV caches of finished conversations may take; `infer_mode`,
+the task LoRA of XComposer2.5. A dtype of `auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last
+one lets the code that comes with this one model run (`models.backends.remote_code`).
 
 One thread owns the model (`models.worker`); a prompt is read in batches, looked at `cancel` between them and between
-tokens, and the KV caches of the last conversations are used again. Weights that are not exactly what the architecture
-asks for are refused, and so are pickled ones. Does not know where a folder came from.
+tokens, and the KV caches of the last conversations are used again, pictures in them known by what they show. Weights that are
+not exactly what the architecture asks for are refused, and so are pickled ones. Does not know where a folder came from.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.backends import placement, remote_code
+from models.backends.eyes import eyes_of
 from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
+from models.backends.pictures import Eyes
 from models.backends.safetensors_folder import Checkpoint, read_checkpoint
+from models.chat_template import ChatTemplate
 from models.worker import Worker
 from shared import chatml
 from shared.chatml import Dialect, Piece
@@ -29,7 +32,7 @@ from shared.messages import Message
 
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> TransformersLocal:
     """The model in the folder `path`. Raises `ModelUnavailable` naming the file or tensor that is wrong."""
-    no_unknown_options(spec, {*placement.OPTIONS, "prefix_bytes", remote_code.OPTION})
+    no_unknown_options(spec, {*placement.OPTIONS, "prefix_bytes", "infer_mode", remote_code.OPTION})
     if spec.dialect not in chatml.DIALECTS:
         raise BadRequest(f"{spec.id}: there is no dialect {spec.dialect!r}.", f"Known dialects: {', '.join(chatml.DIALECTS)}.")
     place = placement.place(spec)
@@ -46,14 +49,15 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
         raise
     if cancel.is_set():
         raise Cancelled
-    return TransformersLocal(spec, checkpoint)
+    return TransformersLocal(spec, checkpoint, eyes_of(checkpoint.model, checkpoint.tokenizer, path))
 
 
 class TransformersLocal:
-    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, eyes: Eyes | None = None) -> None:
         self._spec = spec
         self._dialect = _dialect(spec, checkpoint)
-        self._decoder: Decoder | None = Decoder(checkpoint, self._dialect, spec)
+        self._template = _template(checkpoint, eyes) if self._dialect.name == chatml.TEMPLATE.name else None
+        self._decoder: Decoder | None = Decoder(checkpoint, self._dialect, spec, eyes)
         self._worker: Worker[Event] = Worker(f"model {spec.id}", self._closed_error)
 
     def stream(
@@ -62,7 +66,7 @@ class TransformersLocal:
         began = time.monotonic()
         decoder = self._live()
         pieces = self._render(messages, tools)
-        prompt = decoder.tokenizer.encode(pieces)
+        prompt = decoder.prompt(pieces)
         room = decoder.room(len(prompt))
         choices = decoder.choices(pieces, sampling.one_of) if sampling.one_of else None
         request = Request(prompt, room, sampling, choices, bool(tools), cancel if cancel is not None else Cancel(), began)
@@ -71,15 +75,18 @@ class TransformersLocal:
         yield from self._worker.run(steps)
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
-        return len(self._live().tokenizer.encode(self._render(messages, tools)))
+        return len(self._live().prompt(self._render(messages, tools)))
 
     def close(self) -> None:
         self._worker.close()
         self._decoder = None
+        if self._template is not None:
+            self._template.close()
         placement.release()
 
     def _render(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Piece, ...]:
-        return chatml.render(chatml.with_default_system(messages, self._spec.default_system), self._dialect, tools)
+        messages = chatml.with_default_system(messages, self._spec.default_system)
+        return self._template.render(messages, tools) if self._template else chatml.render(messages, self._dialect, tools)
 
     def _live(self) -> Decoder:
         if self._decoder is None:
@@ -93,7 +100,16 @@ class TransformersLocal:
 def _dialect(spec: ModelSpec, checkpoint: Checkpoint) -> Dialect:
     """The catalog names the family; whether and which begin token comes first, the model's own template tells."""
     named = chatml.DIALECTS[spec.dialect]
-    if named.start not in checkpoint.template:
+    if named == chatml.TEMPLATE:
+        if not checkpoint.template:
+            raise ModelUnavailable(f"{spec.id} has no chat template of its own.", "Check its dialect in the catalog.")
+        return chatml.template_dialect(checkpoint.template, stop=[checkpoint.eos_token] if checkpoint.eos_token else [])
+    if not named.start or named.start not in checkpoint.template:
         return named
     has_actions = named.tools == "plugin"
     return chatml.dialect_of_template(checkpoint.template, bos_token=checkpoint.bos_token, vocabulary_has_actions=has_actions)
+
+
+def _template(checkpoint: Checkpoint, eyes: Eyes | None) -> ChatTemplate:
+    tokens = {"bos_token": checkpoint.bos_token, "eos_token": checkpoint.eos_token}
+    return ChatTemplate(checkpoint.template, tokens=tokens, marks=checkpoint.tokenizer.marks, image_token=eyes.token if eyes else "")

@@ -115,7 +115,8 @@ class TestSafetensors:
         ("template", "config", "sees"),
         [
             ("[INST] {{ messages }} [/INST]", {"architectures": ["InternLM2ForCausalLM"]}, False),
-            (CHATML_TEMPLATE, {"vision_config": {}, "max_position_embeddings": 100}, True),
+            (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "smolvlm"}, True),
+            (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "qwen2_5_vl"}, False),
         ],
     )
     def test_what_is_rendered_with_its_own_template(self, tmp_path: Path, template: str, config: object, sees: bool) -> None:

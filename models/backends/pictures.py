@@ -1,0 +1,196 @@
+"""Prompts with pictures: one sequence of ids in which each picture is a run of positions known by what it shows.
+
+An id below zero stands for a position of a picture; it is made of the file's sha256 and of how the picture is cut up, so that
+two prompts are compared position by position, pictures included. Pictures are opened here only, and only as what they were
+when they were sent. `Gaze` encodes those whose positions have to be read, and forgets them behind that.
+
+Knows no model: what turns a picture into rows is an `Eyes` (`models.backends.eyes`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import PIL.Image
+import PIL.ImageOps
+import torch
+
+from models.tokenizer import ChatTokenizer
+from shared.chatml import ImageSlot, Piece
+from shared.engine import Cancel, Cancelled
+from shared.errors import BadRequest
+from shared.messages import Image
+
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")  # others are read by outside programs, or seldom checked
+MOST_PIXELS = 80_000_000
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a picture that lies on its side
+_BROKEN = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What stands for a picture: ids, with -1 for each of its own positions. Two with one `detail` were cut up alike."""
+
+    ids: tuple[int, ...]
+    detail: str = ""
+
+
+class Eyes(Protocol):
+    """How one model sees."""
+
+    token: str  # what its chat template writes for a picture; empty where a dialect places pictures
+
+    def layout(self, width: int, height: int, pictures: int) -> Layout:
+        """Of a picture of that size, one of `pictures` in the conversation; computes nothing of the model."""
+        ...
+
+    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+        """[positions, hidden]."""
+        ...
+
+    def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the model's `forward` takes for `ids` [1, n], some of them negative, and the rows for these."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a prompt, whose positions lie between `begin` and `end` in it."""
+
+    image: Image
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    ids: list[int]
+    pictures: tuple[Picture, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def text_ids(self) -> list[int]:
+        """Without the positions of pictures, which are no tokens."""
+        return [token_id for token_id in self.ids if token_id >= 0] if self.pictures else self.ids
+
+
+def prompt_of(pieces: Sequence[Piece], tokenizer: ChatTokenizer, eyes: Eyes | None, blind: BadRequest) -> Prompt:
+    """Raises `blind` for a picture and no eyes, and `BadRequest` naming a picture that is not there or not what it was."""
+    count = sum(isinstance(piece, ImageSlot) for piece in pieces)
+    if count and eyes is None:
+        raise blind
+    ids: list[int] = []
+    pictures: list[Picture] = []
+    for piece in pieces:
+        if not isinstance(piece, ImageSlot) or eyes is None:
+            ids += tokenizer.encode([piece])
+            continue
+        layout = eyes.layout(*size_of(open_picture(piece.image)), count)
+        shown = _shown(piece.image, layout)
+        pictures.append(Picture(piece.image, len(ids), len(ids) + len(layout.ids)))
+        ids += [shown if token_id < 0 else token_id for token_id in layout.ids]
+    return Prompt(ids, tuple(pictures))
+
+
+def _shown(image: Image, layout: Layout) -> int:
+    digest = hashlib.sha256(f"{image.sha256}:{layout.detail}".encode()).digest()
+    return -1 - int.from_bytes(digest[:7])
+
+
+def open_picture(image: Image) -> PIL.Image.Image:
+    """The file of `image`, its pixels not read yet. Raises `BadRequest` naming it when it is gone, changed or no picture."""
+    path = Path(image.path)
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"The picture {path.name!r} is not there any more.", "Add it to the message again.") from error
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise BadRequest(f"The picture {path.name!r} has changed since it was added.", "Add it to the message again.")
+    try:
+        picture = PIL.Image.open(BytesIO(content), formats=FORMATS)
+    except _BROKEN as error:
+        raise BadRequest(f"The file {path.name!r} is no picture that can be read.", "Save it as PNG or JPEG, and add it again.") from error
+    if picture.width * picture.height > MOST_PIXELS:
+        raise BadRequest(f"The picture {path.name!r} has {picture.width:,} x {picture.height:,} pixels.", "Make it smaller.")
+    return picture
+
+
+def size_of(picture: PIL.Image.Image) -> tuple[int, int]:
+    """Width and height as it is to be seen."""
+    turned = picture.getexif().get(_ORIENTATION) in _TURNED
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+
+
+def upright(picture: PIL.Image.Image, image: Image) -> PIL.Image.Image:
+    """RGB, turned as its EXIF tag says. Raises `BadRequest` where the file breaks off."""
+    try:
+        return PIL.ImageOps.exif_transpose(picture).convert("RGB")
+    except _BROKEN as error:
+        raise BadRequest(f"The picture {Path(image.path).name!r} is broken: {error}.", "Save it anew, and add it again.") from error
+
+
+class Gaze:
+    """The pictures of one prompt, as far as they have to be looked at. Used by the model's owner thread only."""
+
+    def __init__(self, prompt: Prompt, eyes: Eyes | None) -> None:
+        self._prompt = prompt
+        self._eyes = eyes
+        self._rows: dict[Picture, torch.Tensor] = {}
+
+    def wanted(self, begin: int, end: int) -> list[Picture]:
+        """Those with positions between `begin` and `end`, which are not encoded yet."""
+        near = (picture for picture in self._prompt.pictures if picture.begin < end and picture.end > begin)
+        return [picture for picture in near if picture not in self._rows and self._places(picture, begin, end)]
+
+    def encode(self, picture: Picture, model: torch.nn.Module, cancel: Cancel) -> bool:
+        """False when `cancel` ended it, which it does between any two layers."""
+        assert self._eyes is not None
+        seen = upright(open_picture(picture.image), picture.image)
+        try:
+            with torch.inference_mode(), watched(model, lambda: cancel.is_set()):
+                rows = self._eyes.encode(seen, len(self._prompt.pictures))
+        except Cancelled:
+            return False
+        places = self._places(picture, picture.begin, picture.end)
+        if len(rows) != places:
+            raise BadRequest(f"The model sees {len(rows):,} positions in a picture laid out as {places:,}.", "Choose another model.")
+        self._rows[picture] = rows
+        return True
+
+    def rows(self, begin: int, end: int) -> torch.Tensor | None:
+        """The rows of the positions between `begin` and `end`, None where there are none; what lies before `end` is forgotten."""
+        parts = []
+        for picture, rows in list(self._rows.items()):
+            first = self._places(picture, picture.begin, begin)
+            parts.append(rows[first : first + self._places(picture, begin, end)])
+            if picture.end <= end:
+                del self._rows[picture]
+        return torch.cat(parts) if parts else None
+
+    def _places(self, picture: Picture, begin: int, end: int) -> int:
+        span = self._prompt.ids[max(begin, picture.begin) : min(end, picture.end)]
+        return sum(token_id < 0 for token_id in span)
+
+
+@contextmanager
+def watched(model: torch.nn.Module, stopped: Callable[[], bool]) -> Iterator[None]:
+    """`Cancelled` out of whatever of `model` runs inside, at its next layer after `stopped` has become true."""
+
+    def look(*_: object) -> None:
+        if stopped():
+            raise Cancelled
+
+    handles = [module.register_forward_pre_hook(look) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
