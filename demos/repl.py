@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from demos import transcript, turns
+from demos.reply import once_smaller
 from demos.terminal import Terminal, describe, run_interruptibly
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Sampling
@@ -106,12 +107,11 @@ class Chat:
         }  # fmt: skip
 
     def _generate(self, asked: tuple[Message, ...], answer: Answer, quiet: bool) -> None:
-        spec = self._registry.spec(self._model)
         messages = (system(self._system), *asked) if self._system else asked
 
-        def work(emit: Callable[[object], None], cancel: Cancel) -> None:
-            with self._registry.lease(spec.id, cancel=cancel, on_progress=emit) as engine:
-                kept, dropped = list(messages), 0
+        def turn(emit: Callable[[object], None], cancel: Cancel) -> None:
+            with self._registry.lease(self._model, cancel=cancel, on_progress=emit) as engine:
+                kept, dropped, spec = list(messages), 0, self._registry.spec(self._model)
                 if spec.context:
                     kept, dropped = turns.fit(messages, engine.count, turns.room_for_prompt(spec.context, self._sampling.max_tokens))
                 if dropped:
@@ -119,7 +119,10 @@ class Chat:
                 for event in engine.stream(kept, self._sampling, cancel=cancel):
                     emit(event)
 
-        self._terminal.status(f"waiting for {spec.id}")
+        def work(emit: Callable[[object], None], cancel: Cancel) -> None:
+            once_smaller(lambda told: turn(told, cancel), emit)
+
+        self._terminal.status(f"waiting for {self._model}")
         run_interruptibly(work, lambda item: self._show(item, answer, quiet), lambda: self._terminal.status("stopping"))
 
     def _show(self, item: object, answer: Answer, quiet: bool) -> None:

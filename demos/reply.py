@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from demos import turns
 from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, Progress, Sampling
-from shared.events import Done, Event, ReasoningDelta, TextDelta
+from shared.errors import OutOfMemory
+from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Message, Reasoning, Text, user
 
 
@@ -37,9 +39,9 @@ Emit = Callable[[Update], None]
 def answer(registry: Registry, conversation: Conversation, choices: Choices, cancel: Cancel) -> Callable[[Emit], None]:
     """The work of answering the last turn, to be run in a thread. Raises what the registry and the engine raise."""
 
-    def work(emit: Emit) -> None:
-        spec = registry.spec(choices.model)
+    def turn(emit: Emit) -> None:
         with registry.lease(choices.model, cancel=cancel, on_progress=emit) as engine:
+            spec = registry.spec(choices.model)  # asked now: memory that ran out may have shortened the context
             asked = turns.to_messages(conversation, choices.system)
             messages, dropped = _fitted(engine, spec, asked, choices.sampling)
             if dropped:
@@ -54,7 +56,25 @@ def answer(registry: Registry, conversation: Conversation, choices: Choices, can
             ]
             emit(Dropped(_fitted(engine, spec, following, choices.sampling)[1], now=False))
 
-    return work
+    return lambda emit: once_smaller(turn, emit)
+
+
+def once_smaller(turn: Callable[[Callable[[Any], None]], None], emit: Callable[[Any], None]) -> None:
+    """Run a turn, and once more where memory ran out while it read: then the registry loads its model smaller.
+
+    Raises `OutOfMemory` where it ran out before, so that a second try is no other, or when part of an answer is there."""
+    last: list[Any] = []
+
+    def watched(update: Any) -> None:
+        last[:] = [update]
+        emit(update)
+
+    try:
+        turn(watched)
+    except OutOfMemory:
+        if not last or not isinstance(last[0], PromptProgress):
+            raise
+        turn(emit)
 
 
 def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -> Conversation:

@@ -181,7 +181,8 @@ def describe(progress: Progress) -> str:
             return f"making room: closing {progress.detail}"
         case "loading":
             share = f": {progress.done * 100 // progress.total}%" if progress.total else ""
-            return f"loading {progress.model}{share}"
+            smaller = f" (memory ran out; now smaller: {progress.detail})" if progress.detail else ""
+            return f"loading {progress.model}{share}{smaller}"
         case "downloading":
             return f"downloading {progress.model}: {' · '.join(_download(progress))}".removesuffix(": ")
 

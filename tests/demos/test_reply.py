@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from demos.reply import Choices, Dropped, Update
 from demos.turns import Conversation, Turn
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Progress, Sampling, ToolSpec
-from shared.errors import BadRequest, UnknownModel
+from shared.errors import BadRequest, OutOfMemory, UnknownModel
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta, Usage
 from shared.messages import Image, Message, Text, assistant, system, user
 
@@ -177,6 +178,42 @@ def test_what_the_registry_and_the_engine_raise_is_raised() -> None:
     with pytest.raises(BadRequest, match="too long"):
         updates(registry, talk(0))
     assert registry.loaded() == {"m": 0}
+
+
+class Starved(Notebook):
+    """Runs out of memory after these events."""
+
+    def __init__(self, *events: Event) -> None:
+        super().__init__()
+        self._events = events
+
+    def stream(self, *_: object, **__: object) -> Iterator[Event]:
+        yield from self._events
+        raise OutOfMemory("The memory is full.", "Choose a smaller model.")
+
+
+@pytest.mark.parametrize(
+    ("events", "loads"),
+    [((PromptProgress(0, 9),), 2), ((PromptProgress(0, 9), TextDelta("Pa")), 1), ((), 1)],
+    ids=["reading", "writing", "before"],
+)
+def test_memory_that_runs_out_while_reading_gets_a_second_smaller_try(events: tuple[Event, ...], loads: int) -> None:
+    loaded: list[int] = []
+
+    def load(spec: ModelSpec, *_: object) -> Engine:
+        loaded.append(spec.context)
+        return Starved(*events) if len(loaded) == 1 else Notebook()
+
+    registry = Registry([replace(SCRIPT, options={})], files=NoFiles(), load=load)
+    happened: list[Update] = []
+    work = reply.answer(registry, talk(0), Choices("m", "", Sampling(max_tokens=100)), Cancel())
+    if loads == 1:
+        with pytest.raises(OutOfMemory):
+            work(happened.append)
+    else:
+        work(happened.append)
+        assert Progress("loading", "m", detail="4,096 → 2,048") in happened and isinstance(happened[-2], Done)
+    assert loaded == [4096, 2048][:loads]
 
 
 # ---- applied ---------------------------------------------------------------------------------------------------------------

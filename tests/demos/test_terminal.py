@@ -111,6 +111,7 @@ def test_work_is_shown_in_order_and_its_failure_is_raised_here() -> None:
         (Progress("waiting", "m", detail="other"), "waiting for other"),
         (Progress("evicting", "m", detail="other"), "making room: closing other"),
         (Progress("loading", "m", 1, 4), "loading m: 25%"),
+        (Progress("loading", "m", detail="4,096 → 2,048"), "loading m (memory ran out; now smaller: 4,096 → 2,048)"),
     ],
 )
 def test_progress_in_words(progress: Progress, text: str) -> None:
