@@ -181,6 +181,7 @@ def _row(spec: ModelSpec, registry: Registry) -> dict[str, object]:
     return {
         "id": spec.id, "backend": spec.backend, "state": registry.state(spec.id), "size": spec.size_bytes,
         "capabilities": sorted(spec.capabilities), "languages": list(spec.languages), "licence": spec.licence, "context": spec.context,
+        "parameters": spec.parameters, "verified": spec.verified, "sources": list(dict.fromkeys(source.kind for source in spec.sources)),
     }  # fmt: skip
 
 
@@ -213,6 +214,8 @@ def _download(settings: Settings, registry: Registry, flags: Mapping[str, Any], 
     except OSError as error:
         cause = f"{settings.models_path} cannot be written: {error.strerror}."
         raise ModelUnavailable(cause, "Choose another folder with --dir.") from error
+    if origin := store.origin(spec):
+        terminal.note(f"{spec.id} is there, from {origin}")
     terminal.line(str(path))
     return 0
 

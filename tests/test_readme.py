@@ -24,9 +24,10 @@ def generator() -> ModuleType:
     return module
 
 
-def test_generated_parts_are_what_the_program_says_now() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert generator().regenerated(text) == text, "run: python docs/readme.py"
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_generated_parts_are_what_the_program_says_now(page: str) -> None:
+    made, text = generator(), (ROOT / page).read_text("utf-8")
+    assert made.regenerated(text, made.PAGES[ROOT / page]) == text, "run: python docs/readme.py"
 
 
 def test_a_missing_part_is_noticed() -> None:
