@@ -112,6 +112,8 @@ def check_config(raw: Mapping[str, Any], shapes: Shapes) -> None:
             raise ValueError(f"{key} is {_shown(value)}, and no such number format is known")
         if key in ("attn_implementation", "_attn_implementation", "experts_implementation") and "/" in str(value):
             raise ValueError(f"{key} asks for code from the hub ({_shown(value)})")
+        if key == "max_position_embeddings" and isinstance(value, int) and value < 1:
+            raise ValueError(f"{key} is {_shown(value)}, and a whole number above 0 is needed")
         if isinstance(value, int) and _REPEATS.fullmatch(key) and value > len(shapes):
             raise ValueError(f"{key} is {_shown(value)}, but there are only {len(shapes):,} tensors")
         if isinstance(value, int) and _WIDTHS.fullmatch(key) and value > widest[0] and "quantization_config" not in raw:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from shared.errors import ModelUnavailable
 
+GENERATION = "generation_config.json"
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 AGAIN = "Download the model again."
 # What transformers raises for files it cannot use: each of them by one broken kind of config, tokenizer or weights.
@@ -58,6 +59,8 @@ class ModelFolder:
 def open_folder(path: Path) -> ModelFolder:
     """Raises `ModelUnavailable` naming the file, and the tensor where it is one, that is wrong."""
     raw = read_config_file(path)
+    if (path / GENERATION).is_file():
+        read_json(path / GENERATION)  # transformers would go on without it, and miss where an answer ends
     for name, reason in _FOREIGN.items():
         if (path / name).exists():
             raise ModelUnavailable(f"{path / name}: this folder {reason}.", "Give the folder of one whole model, as safetensors.")
@@ -100,8 +103,9 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What `error` says, on one line; where its first line only announces the next, both."""
+    lines = [*str(error).strip().splitlines(), ""]
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1]).strip() or type(error).__name__
 
 
 def _index(path: Path) -> dict[str, str]:

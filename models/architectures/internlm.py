@@ -58,12 +58,13 @@ def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLMConfig:
         num_hidden_layers=claims.layers("num_hidden_layers", "model.layers."),
         num_attention_heads=heads,
         attention_bias=claims.flag("bias", first + "self_attn.q_proj.bias"),
+        rms_norm_eps=claims.number(raw.get("rms_norm_eps", 1e-6), "rms_norm_eps", least=0),
         max_position_embeddings=claims.context(2048),
         rope_parameters=_rope(claims),
         architectures=["InternLMForCausalLM"],
         **claims.dtype(),
         **claims.tokens(vocabulary, "pad_token_id", "bos_token_id", "eos_token_id"),
-        **claims.taken("hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "tie_word_embeddings"),
+        **claims.taken("hidden_act", "initializer_range", "use_cache", "tie_word_embeddings"),
     )  # fmt: skip
 
 

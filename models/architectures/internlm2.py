@@ -63,12 +63,13 @@ def read_config(raw: dict[str, Any], shapes: Shapes) -> InternLM2Config:
         num_attention_heads=heads,
         num_key_value_heads=_key_heads(claims, first + "attention.wqkv.weight", hidden, heads),
         attention_bias=claims.flag("bias", first + "attention.wqkv.bias"),
+        rms_norm_eps=claims.number(raw.get("rms_norm_eps", 1e-6), "rms_norm_eps", least=0),
         max_position_embeddings=claims.context(2048),
         rope_parameters=rope_parameters(claims),
         architectures=["InternLM2ForCausalLM"],
         **claims.dtype(),
         **claims.tokens(vocabulary, "pad_token_id", "bos_token_id", "eos_token_id"),
-        **claims.taken("hidden_act", "initializer_range", "rms_norm_eps", "use_cache", "tie_word_embeddings"),
+        **claims.taken("hidden_act", "initializer_range", "use_cache", "tie_word_embeddings"),
     )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def rope_parameters(claims: Claims) -> dict[str, Any]:
     scaling = claims.raw.get("rope_scaling")
     if scaling is None:
         return rope
-    kind = (scaling.get("type") or scaling.get("rope_type")) if isinstance(scaling, dict) else scaling
+    kind = (scaling.get("type") or scaling.get("rope_type")) if isinstance(scaling, dict) else None
     if kind not in ("dynamic", "linear"):
         raise ValueError(f"rope_scaling is of the kind {kind!r}, and only dynamic and linear are known")
     return rope | {"rope_type": kind, "factor": claims.number(scaling.get("factor"), "the factor of rope_scaling", least=1)}

@@ -123,7 +123,7 @@ def describe(path: Path, *, trust_remote_code: bool = False) -> Described:
             module = importlib.import_module(OURS[folder.architecture])
             return Described(folder, module.read_config(folder.raw, folder.shapes), getattr(module, folder.architecture))
     except BROKEN as error:
-        reason = first_line(error).rstrip(".:")
+        reason = first_line(error).rstrip(".")
         raise ModelUnavailable(f"{folder.config_file} cannot be used with these weights: {reason}.", AGAIN, log=str(error)) from error
     loader = _native(folder, trust_remote_code)
     return Described(folder, _native_config(folder, trust_remote_code), loader, trust_remote_code)
