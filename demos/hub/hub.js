@@ -254,8 +254,12 @@ const choices = (files = []) => $(".pz-add-files", form).replaceChildren(...file
   make("input", { type: "radio", name: "file", value: file.file, checked: i === 0 }), make("span", { text: file.file }), make("span", { class: "pz-small", text: file.text }))));
 form.addEventListener("input", (event) => { if (event.target.name !== "file") choices() });
 
+$(".pz-hub-toadd").addEventListener("click", () => {
+  form.scrollIntoView({ block: "center" });
+  field("ref").focus({ preventScroll: true });
+});
 const drawAdd = () => {
-  form.hidden = !page.may;
+  form.hidden = $(".pz-hub-toadd").hidden = !page.may;
   if (form.dataset.ready || !page.may) return;
   form.dataset.ready = "yes";
   $(".pz-add-hint", form).textContent = page.add_hint;

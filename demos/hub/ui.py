@@ -27,7 +27,8 @@ TEMPLATE = """<div class="pz-hub">
 <p class="pz-hub-lost" role="status" data-t="hub.lost" hidden></p>
 <section class="pz-memory"></section>
 <div class="pz-hub-find" role="search"><input type="search" class="pz-hub-search" autocomplete="off" spellcheck="false">
-<div class="pz-hub-chips" role="group"></div><span class="pz-hub-count" role="status"></span></div>
+<div class="pz-hub-chips" role="group"></div><span class="pz-hub-count" role="status"></span>
+<button type="button" class="pz-button pz-quiet pz-hub-toadd" data-t="hub.add" hidden></button></div>
 <div class="pz-hub-groups"></div>
 <p class="pz-hub-nothing" hidden><span data-t="hub.nothing"></span>
 <button type="button" class="pz-button pz-quiet pz-hub-all" data-t="hub.clear"></button></p>
