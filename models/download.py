@@ -8,6 +8,7 @@ sources; how each names its files is in `sources`, how bytes are fetched in `tra
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import filelock
 
-from models import provenance, sources
+from models import pickles, provenance, sources
 from models.landing import Landing, landing_names
 from models.request import Limits, stop_if
 from models.sources import Wanted
@@ -159,7 +160,9 @@ class Store:
 
     def _bring(self, spec: ModelSpec, source: Source, on_progress: OnProgress, cancel: Cancel) -> Path:
         on_progress(Progress("downloading", spec.id, 0, spec.size_bytes, detail=source.kind))
-        found = sources.locate(source, cancel, self._limits, self._hf_endpoint, pickle=spec.options.get("pickle") is True)
+        found = sources.locate(
+            source, cancel, self._limits, self._hf_endpoint, pickle=pickles.opted_in(spec), code=_may_have_code(spec, source)
+        )
         folder, origin = self._folder(spec), sources.label(source.kind, found.host)
         landing = Landing(folder, source, origin, found)
         landing.drop_what_changed()
@@ -167,8 +170,12 @@ class Store:
         meter = Meter(spec.id, origin, sum(want.remote.size or 0 for want in found.wanted), on_progress)
         for want in found.wanted:
             landing.bring(want, meter, cancel, self._limits)
+        names = landing.names
+        if not source.files and pickles.of(names):
+            names = pickles.convert(spec, folder, names, on_progress, cancel)
         if not source.files:
-            provenance.write_names(folder, landing.names)
+            provenance.write_names(folder, names)
+            pickles.remove(folder, landing.names)
         _sweep(folder)
         landed = self._landed(spec, source)
         if landed is None:
@@ -201,6 +208,11 @@ class Store:
             "Check the network and the proxy (HTTPS_PROXY), name a mirror with PIP_INDEX_URL or HF_ENDPOINT, "
             f"put the file at {place} by hand, or start with --model PATH.",
         )
+
+
+def _may_have_code(spec: ModelSpec, source: Source) -> bool:
+    """Whether the Python files of a repository come too: only for an entry that opted in, at one commit (`backends.remote_code`)."""
+    return spec.options.get("trust_remote_code") is True and source.kind == "hf" and bool(re.fullmatch("[0-9a-f]{40}", source.revision))
 
 
 def _sweep(folder: Path) -> None:

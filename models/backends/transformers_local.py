@@ -32,7 +32,7 @@ from shared.messages import Message
 
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> TransformersLocal:
     """The model in the folder `path`. Raises `ModelUnavailable` naming the file or tensor that is wrong."""
-    no_unknown_options(spec, {*placement.OPTIONS, "prefix_bytes", "infer_mode", remote_code.OPTION})
+    no_unknown_options(spec, {*placement.OPTIONS, "prefix_bytes", "infer_mode", "pickle", remote_code.OPTION})
     if spec.dialect not in chatml.DIALECTS:
         raise BadRequest(f"{spec.id}: there is no dialect {spec.dialect!r}.", f"Known dialects: {', '.join(chatml.DIALECTS)}.")
     place = placement.place(spec)

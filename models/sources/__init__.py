@@ -31,7 +31,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 T = TypeVar("T")
 
 
-def locate(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | None = None, *, pickle: bool = False) -> Found:
+def locate(
+    source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | None = None, *, pickle: bool = False, code: bool = False
+) -> Found:  # fmt: skip
     """The files of `source`, without fetching them: those it names, else what loading a model needs (`listing.loadable`).
 
     Raises `ModelUnavailable` with a short cause, `BadRequest` for a source that is written wrongly, and `Cancelled`."""
@@ -46,7 +48,7 @@ def locate(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | No
     missing = [name for name in source.files if name not in by_name]
     if missing:
         raise ModelUnavailable(f"the repository has no file {missing[0]}")
-    wanted = [by_name[name] for name in source.files or loadable(list(by_name), pickle=pickle)]
+    wanted = [by_name[name] for name in source.files or loadable(list(by_name), pickle=pickle, code=code)]
     if source.sha256 and len(wanted) == 1:
         wanted = [wanted[0].with_sha256(source.sha256)]
     return Found(wanted, found.host, found.revision)

@@ -5,6 +5,7 @@ Requests are ours, not the library's: those can be neither cancelled nor hung up
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -28,17 +29,31 @@ _SHA256, _COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def in_hub_cache(source: Source) -> Path | None:
-    """Where the Hub's own cache holds all files of `source`; the folder when there are several."""
-    if source.kind != "hf" or not source.files:
+    """Where the Hub's own cache holds all files of `source`; the folder when there are several, or where it names none and the
+    folder has config.json and every file of weights."""
+    if source.kind != "hf":
         return None
+    names = source.files or ("config.json",)
     try:
-        found = [huggingface_hub.try_to_load_from_cache(source.ref, name, revision=source.revision or None) for name in source.files]
+        found = [huggingface_hub.try_to_load_from_cache(source.ref, name, revision=source.revision or None) for name in names]
     except huggingface_hub.errors.HFValidationError as error:
         raise BadRequest(str(error), "Correct the catalog.") from error
     paths = [Path(path) for path in found if isinstance(path, str)]
-    if len(paths) < len(source.files):
+    if len(paths) < len(names):
         return None
+    if not source.files:
+        return paths[0].parent if _has_weights(paths[0].parent) else None
     return paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def _has_weights(folder: Path) -> bool:
+    if (folder / "model.safetensors").is_file():
+        return True
+    try:
+        shards = set(json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return bool(shards) and all(isinstance(name, str) and (folder / name).is_file() for name in shards)
 
 
 def named(source: Source, cancel: Cancel, limits: Limits, endpoint: str | None) -> Found:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from models.transfer import Remote
 from shared.errors import ModelUnavailable
 
-# Weights, what transformers reads beside them, and the licence they come under. Neither code (*.py) nor pickles.
+# Weights, what transformers reads beside them, and the licence they come under: neither code (*.py) nor pickles.
 _SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".tiktoken")
 _NAMES = ("merges.txt", "vocab.txt", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
 _FOLDERS = ("additional_chat_templates",)
@@ -52,14 +52,14 @@ class Description:
         return sum(size for _, size in self.files)
 
 
-def loadable(names: list[str], *, pickle: bool = False) -> list[str]:
+def loadable(names: list[str], *, pickle: bool = False, code: bool = False) -> list[str]:
     """Those of a repository's files that a safetensors model is loaded from; with `pickle`, pickled weights where there are no
-    others. Code is never among them, nor are the copies for other programs that many repositories hold.
+    others; with `code`, its Python files. The copies for other programs that many repositories hold are never among them.
 
     Raises `ModelUnavailable` where there are no weights to load."""
     visible = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
     is_pipeline = "model_index.json" in visible  # several models in folders of their own, as diffusers keeps them
-    chosen = [name for name in visible if _is_needed(name, nested=is_pipeline)]
+    chosen = [name for name in visible if _is_needed(name, nested=is_pipeline) or (code and name.endswith(".py"))]
     weights = [name for name in chosen if name.endswith(".safetensors")]
     if not weights:
         return chosen + _pickles(visible, pickle=pickle)

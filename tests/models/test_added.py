@@ -135,13 +135,12 @@ def test_what_was_added_is_there_again_and_a_removed_one_is_not(tmp_path: Path) 
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SOURCES = st.builds(Source, kind=st.just("hf"), ref=TEXT.filter(bool), revision=TEXT, files=st.lists(TEXT, max_size=3).map(tuple))
 SPECS = st.builds(
     ModelSpec,
     id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),
     backend=TEXT.filter(bool),
-    sources=st.lists(
-        st.builds(Source, kind=st.just("hf"), ref=TEXT.filter(bool), revision=TEXT, files=st.lists(TEXT, max_size=3).map(tuple)), min_size=1, max_size=2
-    ).map(tuple),
+    sources=st.lists(SOURCES, min_size=1, max_size=2).map(tuple),
     capabilities=st.frozensets(st.sampled_from(["text", "image", "tools"])),
     default_system=TEXT,
     size_bytes=st.integers(0, 10**13),

@@ -112,12 +112,21 @@ from pathlib import Path
 from models.download import Store
 from shared.engine import ModelSpec, Source
 store = Store(Path({str(tmp_path / "root")!r}), offline=True)
-for files in ({LISTED!r}, {LISTED[:1]!r}, ("config.json", "missing.bin")):
+for files in ({LISTED!r}, {LISTED[:1]!r}, ("config.json", "missing.bin"), ()):
     print(store.find(ModelSpec("tiny", "x", (Source("hf", "org/tiny", "abc", files),))))
+snapshot = Path({str(snapshot)!r})
+(snapshot / "model.safetensors").rename(snapshot / "one.safetensors")
+(snapshot / "model.safetensors.index.json").write_text('{{"weight_map": {{"a": "one.safetensors", "b": "two.safetensors"}}}}')
+print(store.find(ModelSpec("tiny", "x", (Source("hf", "org/tiny", "abc"),))))
+(snapshot / "two.safetensors").write_bytes(b"")
+spec = ModelSpec("tiny", "x", (Source("hf", "org/tiny", "abc"),))
+print(store.find(spec), store.origin(spec).replace(" ", "_"))
 """
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "PYTHONPATH": str(Path(__file__).parents[2])}
     output = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
-    assert output.split() == [str(snapshot), str(snapshot / "config.json"), "None"]
+    assert output.split() == [
+        str(snapshot), str(snapshot / "config.json"), "None", str(snapshot), "None", str(snapshot), "hf_(its_cache)"
+    ]  # fmt: skip
 
 
 def test_an_impossible_repository_name_is_the_catalogs_fault(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
-from models.architectures import load_tokenizer
+from models.architectures import load_tokenizer, sentence_pieces
 from models.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import INTERNLM1, INTERNLM2, XCOMPOSER2, Control, Plain
 from shared.errors import ModelUnavailable
@@ -36,6 +36,7 @@ TEXTS = [
     "", " ", "  a", "a  b ", "浦语·灵笔", "——……Ｅ", "\0", "a\0b", "\t\n\r\n", "𠮷👍🏽", "▁", "a▁b", "é\u0301", "12 345", "\ufeffx",
     "<0x41>",
     "<s>", "</s><s>", "<unk>", "[UNUSED_TOKEN_1", "[[UNUSED_TOKEN_0]]", "—" * 5, "…" * 3, "a" * 300, "ab" * 50, "\ud7ff\ue000", "ＥＥａ",
+    "x = [i for i",
 ]  # fmt: skip
 any_text = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -126,6 +127,22 @@ def test_what_a_user_types_never_becomes_a_mark(tmp_path: Path, small: bytes, ty
     assert not {0, 1, 2, *spare} & set(ids) and tokenizer.decode(ids) == typed
     dialect = INTERNLM2 if renamed else XCOMPOSER2
     assert tokenizer.encode([Control(dialect.start), Plain(typed), Control(dialect.end)]) == [spare[1], *ids, spare[0]]
+
+
+@pytest.mark.parametrize("learnt", [("ab", "bc"), ("bc", "ab"), ("ca", "bc", "ab"), ("b▁", "▁b")], ids=str)
+def test_of_equal_pieces_the_left_one_wins(tmp_path: Path, small: bytes, learnt: tuple[str, ...]) -> None:
+    """As in version 1, whose vocabulary is three in one: the scores begin anew in each."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(small)
+    kept = [piece for piece in proto.pieces if piece.type != sentence_pieces.NORMAL]
+    del proto.pieces[:]
+    proto.pieces.extend(kept)
+    for score, pieces in ((-1.0, learnt), (-9.0, "abc▁")):
+        for piece in pieces:
+            proto.pieces.add(piece=piece, score=score, type=sentence_pieces.NORMAL)
+    model = proto.SerializeToString()
+    wrapped, reference = load_tokenizer(folder_with(tmp_path / "model", model)), reference_ids(model)
+    for text in ("abc", "aabcc", "abab c", "cabc", "a b c b", "abcabc"):
+        alike(wrapped, reference, text)
 
 
 def test_dashes_and_wide_letters_are_text_and_one_token_each(wrapped: Any, small: bytes) -> None:

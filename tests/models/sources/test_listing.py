@@ -75,3 +75,7 @@ def test_opting_in_to_pickles_brings_weights_only() -> None:
 @given(st.lists(st.text(st.sampled_from("a./_-\\"), max_size=12).map(lambda name: name + ".py"), max_size=5))
 def test_code_never_comes(names: list[str]) -> None:
     assert loadable(["model.safetensors", *names], pickle=True) == ["model.safetensors"]
+
+
+def test_opting_in_to_code_brings_python_files_only() -> None:
+    assert loadable(["model.safetensors", "modeling.py", "setup.sh", "x.so"], code=True) == ["model.safetensors", "modeling.py"]
