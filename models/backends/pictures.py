@@ -27,7 +27,7 @@ from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
 from shared.messages import Image
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")  # others are read by outside programs, or seldom checked
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # others are read by outside programs, or seldom checked
 MOST_PIXELS = 80_000_000
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a picture that lies on its side
 _BROKEN = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
