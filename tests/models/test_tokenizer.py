@@ -65,6 +65,17 @@ def test_added_blanks_are_text() -> None:
     assert tokenizer.control("    ") in tokenizer.plain("if x:\n    return")
 
 
+def test_added_words_that_no_one_takes_for_marks_are_text() -> None:
+    """InternLM2's vocabulary has dashes and letters as added tokens; its spare tokens are marks although they are not special."""
+    backend = tiny_tokenizer().backend_tokenizer
+    backend.add_tokens(["——", "Ｅ", "[UNUSED_TOKEN_145]"])
+    tokenizer = ChatTokenizer(backend)
+    assert {tokenizer.control("——"), tokenizer.control("Ｅ")} <= set(tokenizer.plain("a——Ｅ[UNUSED_TOKEN_145]"))
+    assert tokenizer.control("[UNUSED_TOKEN_145]") not in tokenizer.plain("a——Ｅ[UNUSED_TOKEN_145]")
+    assert "[UNUSED_TOKEN_145]" in tokenizer.marks and "——" not in tokenizer.marks
+    assert tokenizer.decode(tokenizer.plain("a——Ｅ[UNUSED_TOKEN_145]")) == "a——Ｅ[UNUSED_TOKEN_145]"
+
+
 def test_a_tokenizer_that_cuts_and_pads_does_not_cut_prompts() -> None:
     backend = tiny_tokenizer().backend_tokenizer
     backend.enable_truncation(4)
