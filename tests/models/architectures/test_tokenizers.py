@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sentencepiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
@@ -19,6 +17,7 @@ from models.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import INTERNLM1, INTERNLM2, XCOMPOSER2, Control, Plain
 from shared.errors import ModelUnavailable
 from tests.models.architectures.checkpoints import GOLDEN
+from tests.models.architectures.small_pieces import pieces_of, small_model
 
 SHARED = Path(__file__).parents[4] / "shared" / "tokenizers"
 REAL = {"internlm2": SHARED / "tokenizer_internlm2.model", "internlm": SHARED / "tokenizer_internlm.model"}
@@ -52,30 +51,12 @@ def folder_with(path: Path, model: Path | bytes, *, architecture: str = "internl
 
 @pytest.fixture(scope="module")
 def small() -> bytes:
-    """A SentencePiece model trained as the real ones were, on a few lines."""
-    lines = [
-        "hello world, hello there",
-        "你好世界，你好浦语",
-        "def f(x):\n    return x + 1",
-        "aaa ab abab  two  blanks",
-        "1234 5678 Ｅ——",
-    ] * 20
-    buffer = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=buffer, vocab_size=420, model_type="bpe", byte_fallback=True, split_digits=True,
-        normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False, hard_vocab_limit=False,
-        user_defined_symbols=["Ｅ", "——", *(f"[UNUSED_TOKEN_{n}]" for n in (0, 1, 145, 146))], minloglevel=2,
-    )  # fmt: skip
-    return buffer.getvalue()
+    return small_model()
 
 
 @pytest.fixture(scope="module")
 def wrapped(small: bytes, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_tokenizer(folder_with(tmp_path_factory.mktemp("small") / "model", small))
-
-
-def reference_ids(model: Path | bytes) -> sentencepiece.SentencePieceProcessor:
-    return sentencepiece.SentencePieceProcessor(model_proto=model if isinstance(model, bytes) else model.read_bytes())
 
 
 def alike(wrapped: Any, reference: Any, text: str) -> None:
@@ -89,7 +70,7 @@ def alike(wrapped: Any, reference: Any, text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_ids_are_those_of_sentencepiece(wrapped: Any, small: bytes, text: str) -> None:
-    alike(wrapped, reference_ids(small), text)
+    alike(wrapped, pieces_of(small), text)
 
 
 @any_text
@@ -98,7 +79,7 @@ def test_the_ids_are_those_of_sentencepiece(wrapped: Any, small: bytes, text: st
     | st.text(st.characters(codec="utf-8"), max_size=30)
 )
 def test_the_ids_of_any_text_are_those_of_sentencepiece(wrapped: Any, small: bytes, text: str) -> None:
-    alike(wrapped, reference_ids(small), text)
+    alike(wrapped, pieces_of(small), text)
 
 
 @any_text
@@ -118,7 +99,7 @@ def test_any_text_streams_back_character_by_character(wrapped: Any, text: str) -
 )
 @pytest.mark.parametrize("renamed", [False, True], ids=["xcomposer2", "chat"])
 def test_what_a_user_types_never_becomes_a_mark(tmp_path: Path, small: bytes, typed: str, renamed: bool) -> None:
-    pieces = reference_ids(small)
+    pieces = pieces_of(small)
     spare = [pieces.piece_to_id(f"[UNUSED_TOKEN_{n}]") for n in (145, 146)]
     names = dict(zip(spare, ("<|im_end|>", "<|im_start|>"), strict=True))
     config = {"added_tokens_decoder": {str(n): {"content": name, "special": True} for n, name in names.items()}} if renamed else None
@@ -140,14 +121,14 @@ def test_of_equal_pieces_the_left_one_wins(tmp_path: Path, small: bytes, learnt:
         for piece in pieces:
             proto.pieces.add(piece=piece, score=score, type=sentence_pieces.NORMAL)
     model = proto.SerializeToString()
-    wrapped, reference = load_tokenizer(folder_with(tmp_path / "model", model)), reference_ids(model)
+    wrapped, reference = load_tokenizer(folder_with(tmp_path / "model", model)), pieces_of(model)
     for text in ("abc", "aabcc", "abab c", "cabc", "a b c b", "abcabc"):
         alike(wrapped, reference, text)
 
 
 def test_dashes_and_wide_letters_are_text_and_one_token_each(wrapped: Any, small: bytes) -> None:
     tokenizer = ChatTokenizer(type(wrapped.backend_tokenizer).from_str(wrapped.backend_tokenizer.to_str()))
-    assert tokenizer.plain("——Ｅ") == reference_ids(small).encode("——Ｅ") and len(tokenizer.plain("——Ｅ")) == 2
+    assert tokenizer.plain("——Ｅ") == pieces_of(small).encode("——Ｅ") and len(tokenizer.plain("——Ｅ")) == 2
 
 
 def test_what_was_saved_loads_the_same(tmp_path: Path, small: bytes) -> None:
@@ -163,7 +144,7 @@ def test_what_was_saved_loads_the_same(tmp_path: Path, small: bytes) -> None:
 
 
 def test_a_template_and_further_tokens_of_the_config_count(tmp_path: Path, small: bytes) -> None:
-    size = reference_ids(small).get_piece_size()
+    size = pieces_of(small).get_piece_size()
     config = {
         "chat_template": "{{ bos_token }}<|im_start|>",
         "added_tokens_decoder": {str(size): {"content": "<|reward|>", "special": True}},
@@ -271,7 +252,7 @@ def test_a_chat_encodes_the_same_ids(real_tokenizers: dict[str, Any], name: str)
 @real
 @pytest.mark.parametrize("name", ["internlm2_base", "internlm"])
 def test_the_real_files_encode_as_sentencepiece(real_tokenizers: dict[str, Any], name: str) -> None:
-    reference = reference_ids(REAL["internlm2" if name == "internlm2_base" else "internlm"])
+    reference = pieces_of(REAL["internlm2" if name == "internlm2_base" else "internlm"])
     prose = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     for text in [*TEXTS, prose, prose[::-1], *(case["text"] for case in CASES["xcomposer2"])]:
         alike(real_tokenizers[name], reference, text)
