@@ -49,6 +49,8 @@ class Registry:
         self._room = Room(self._slots, keep=keep, devices=devices, need=need, specs=lambda: self._specs)
         self._loader = Loader(self._slots, self._room, load)
         self._waiting: dict[str, list[object]] = {}
+        self._downloads: dict[str, Progress] = {}
+        self.ticks = 0  # grows with every figure of a download
         if idle_unload:
             unload_idle(self._slots, idle_unload)
 
@@ -126,10 +128,29 @@ class Registry:
 
     def fetch(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> Path:
         """The model's files, downloaded where they are not here; loads nothing. Raises what the download raises."""
-        path = self._files.fetch(self.spec(model_id), on_progress, cancel)
+        return self._fetched(self.spec(model_id), on_progress, cancel)
+
+    def downloads(self) -> dict[str, Progress]:
+        """How far each download is, whoever waits for it."""
         with self._slots.changed:
-            self._slots.tell()
-        return path
+            return dict(self._downloads)
+
+    def _fetched(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
+        def told(progress: Progress) -> None:
+            if progress.stage == "downloading":
+                with self._slots.changed:
+                    if spec.id not in self._downloads:
+                        self._slots.tell()
+                    self._downloads[spec.id] = progress
+                    self.ticks += 1
+            on_progress(progress)
+
+        try:
+            return self._files.fetch(spec, told, cancel)
+        finally:
+            with self._slots.changed:
+                self._downloads.pop(spec.id, None)
+                self._slots.tell()
 
     def delete(self, model_id: str) -> bool:
         """Unload a model and delete its files; False while it is in use, or where nothing of it is ours to delete."""
@@ -201,7 +222,7 @@ class Registry:
             if found is not None:
                 return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
-                path = self._files.find(spec) or self._files.fetch(spec, on_progress, cancel)
+                path = self._files.find(spec) or self._fetched(spec, on_progress, cancel)
             loaded = self._loader.loaded(spec, path, cancel, on_progress)
             if loaded is not None:
                 return loaded

@@ -71,11 +71,12 @@ class Board:
         mark = self._mark()  # first: what changes from here on is told the next time
         built = self._page(language)
         t = Strings(language)
-        progress = {model: rows.progress(job, t) for model, job in self._jobs.state().items() if job.running}
+        progress = {model: rows.progress(job, t) for model, job in self._under_way().items() if job.running}
         return {"mark": mark, "token": built.token, "page": built.view if built.token != token else None, "progress": progress}
 
     def _mark(self) -> str:
-        return f"{self._start}.{self._app.registry.version}.{self._jobs.version}.{self._jobs.ticks}"
+        registry = self._app.registry
+        return f"{self._start}.{registry.version}.{self._jobs.version}.{self._jobs.ticks}.{registry.ticks}"
 
     def _page(self, language: Language) -> _Built:
         with self._lock:  # ten pages that ask at once: one builds, nine take what it built
@@ -88,7 +89,7 @@ class Board:
             return built
 
     def _view(self, t: Strings) -> View:
-        registry, jobs = self._app.registry, self._jobs.state()
+        registry, jobs = self._app.registry, self._under_way()
         held, added = registry.held(), self._added.ids()
         specs = registry.specs()
         devices = registry.memory()
@@ -106,16 +107,22 @@ class Board:
             "chips": [{"id": chip, "text": t(f"hub.chip_{chip}")} for chip in CHIPS if any(chip in row["filters"] for row in shown)],
         }
 
+    def _under_way(self) -> dict[str, Job]:
+        """The jobs, and what a turn downloads for itself."""
+        theirs = {model: Job("download", progress) for model, progress in self._app.registry.downloads().items()}
+        return theirs | {model: job for model, job in self._jobs.state().items() if job.running or model not in theirs}
+
     def _facts(self, spec: ModelSpec, job: Job | None, plan: Plan | None, held: Mapping[str, int], added: frozenset[str]) -> Facts:
         folder = self._app.settings.models_path / spec.id
         local = [Path(source.ref) for source in spec.sources if source.kind == "path"]
         on_disk = _size(folder)
         place = folder if on_disk else next(iter(local), None)
+        ours = spec.id in self._jobs.state()
         try:
             state = self._app.registry.state(spec.id)
         except DemoError as broken:  # one wrong line of somebody's catalog must not take the others off the page
             state, job = "not downloaded", job or Job("download", error=broken, running=False)
-        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may)
+        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may, ours)
 
     def _plan(self, spec: ModelSpec, devices: tuple[Device, ...]) -> Plan | None:
         """None for a server's model, for one that was forgotten just now, and for a device that is not there: its load says so."""

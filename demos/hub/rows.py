@@ -37,7 +37,8 @@ TONES = {"ready": "jade", "busy": "jade", "loading": "indigo"}
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that is known of one model now. `on_disk` is what lies in its folder below the models folder, whole or begun, which
-    is what deleting frees; `plan` is None where nothing is loaded here; `added` by a visitor; `may`: this visitor can change it."""
+    is what deleting frees; `plan` is None where nothing is loaded here; `added` by a visitor; `may`: this visitor can change it;
+    `ours`: its job is of this page, and not of somebody's turn, so it can be stopped here."""
 
     spec: ModelSpec
     state: ModelState
@@ -48,6 +49,7 @@ class Facts:
     place: Path | None = None
     added: bool = False
     may: bool = False
+    ours: bool = True
 
     @property
     def running(self) -> bool:
@@ -115,7 +117,7 @@ def actions(facts: Facts, t: Strings) -> list[View]:
     if not facts.may or facts.spec.backend in ENDPOINT_BACKENDS:
         return []
     if facts.running and facts.job:
-        return [] if facts.job.stopping else [_action("cancel", t("hub.stop"))]
+        return [] if facts.job.stopping or not facts.ours else [_action("cancel", t("hub.stop"))]
     if facts.job and facts.job.error:
         return []  # its card has Try again
     todo = {"on disk": ("plan", "load"), "ready": ("unload", "unload")}

@@ -145,6 +145,31 @@ def test_a_download_under_way_and_one_that_was_stopped(tmp_path: Path) -> None:
     assert "ask:delete" in dos(row["menu"])
 
 
+def test_what_a_turn_downloads_for_itself_is_seen_and_left_alone(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fetch(spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> None:
+        on_progress(Progress("downloading", "m", 1, 4, detail="hf"))
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    app = app_of([model("m")], tmp_path, fetch=fetch)
+
+    def turn() -> None:
+        with app.registry.lease("m"):
+            pass
+
+    asking = threading.Thread(target=turn)
+    asking.start()
+    assert begun.wait(PATIENCE)
+    row = row_of(app)
+    assert (tags(row), row["actions"], row["progress"]["share"]) == (["Downloading"], [], 0.25)
+    assert board_of(app).now("", "en")["progress"]["m"]["share"] == 0.25
+    go_on.set()
+    asking.join(PATIENCE)
+    assert tags(row_of(app)) == ["Loaded"]
+
+
 def test_a_failure_names_cause_and_remedy_to_those_who_can_do_something_about_it(tmp_path: Path) -> None:
     for settings, text, log in (
         ({}, "is damaged. Delete it.", "a secret of this machine"),
