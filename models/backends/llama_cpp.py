@@ -49,7 +49,8 @@ class LlamaCpp:
 
     def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child, template: ChatTemplate | None = None) -> None:
         self._spec, self._dialect, self._child, self._template = spec, dialect, child, template
-        self._tokens = lru_cache(maxsize=4096)(self._tokenize)  # a conversation's old turns are not tokenized again
+        # A conversation's old turns are not tokenized again. Of the child, not of this: an engine that refers to itself stays.
+        self._tokens = lru_cache(maxsize=4096)(child.tokenize)
 
     def stream(
         self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
@@ -91,16 +92,6 @@ class LlamaCpp:
                 case ImageSlot():
                     raise BadRequest(f"{self._spec.id} reads text only.", "Choose a model that sees pictures.")
         return ids
-
-    def _tokenize(self, text: str, special: bool) -> tuple[int, ...]:
-        body = {"content": text, "parse_special": special, "add_special": False}
-        try:
-            with self._child.client() as client:
-                response = client.post("/tokenize", json=body)
-            response.raise_for_status()
-            return tuple(response.json()["tokens"])
-        except httpx.HTTPError as error:
-            raise self._child.failure() from error
 
     def _chunks(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any], None, None]:
         """The server's chunks, until it or `cancel` ends them."""
@@ -204,6 +195,16 @@ class _Child:
             base_url=self.address, headers={"Authorization": f"Bearer {self._key}", "Connection": "close"}, trust_env=False,
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=10), event_hooks=line.hooks if line else {},
         )  # fmt: skip
+
+    def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
+        body = {"content": text, "parse_special": special, "add_special": False}
+        try:
+            with self.client() as client:
+                response = client.post("/tokenize", json=body)
+            response.raise_for_status()
+            return tuple(response.json()["tokens"])
+        except httpx.HTTPError as error:
+            raise self.failure() from error
 
     def failure(self, *, loading: bool = False) -> DemoError:
         """Why the child does not answer, in words."""
