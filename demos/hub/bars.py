@@ -81,7 +81,7 @@ def _plan_lines(plan: Plan, held: Mapping[str, int], t: Strings) -> list[str]:
         lines.append(t("hub.plan_loads"))
     if plan.waits_for:
         lines.append(t("hub.plan_waits", models=joined.join(plan.waits_for)))
-    if plan.dtype in DTYPES:
+    if plan.fits and plan.dtype in DTYPES:
         lines.append(t("hub.plan_dtype", dtype=precision(plan.dtype, t)))
     if plan.fits and plan.offload:
         lines.append(t("hub.plan_offload", size=size(plan.offload)))

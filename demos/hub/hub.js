@@ -239,6 +239,7 @@ form.addEventListener("submit", async (event) => {
   const answer = await ask({ do: "add", ref: field("ref").value, source: field("source").value, revision: field("revision").value, file: chosen });
   form.removeAttribute("aria-busy");
   choices(answer.choose);
+  if (answer.choose) form.scrollIntoView({ block: "center" });
   $(".pz-add-said", form).textContent = answer.choose ? say("add_choose") : "";
   $(".pz-add-error", form).replaceChildren(...(answer.error ? [make("div", { class: "pz-card pz-error", role: "alert" },
     make("div", { class: "pz-card-title", text: answer.error.title }), make("div", { class: "pz-detail", text: answer.error.text }))] : []));

@@ -197,7 +197,7 @@ def details(facts: Facts, t: Strings) -> list[list[str]]:
     """What is worth knowing before a download, as name and text."""
     spec = facts.spec
     comma = "、" if t.language == "zh" else ", "
-    sources = comma.join(_source(source.kind, source.ref, facts.may, t) for source in spec.sources)
+    sources = comma.join(_source(source.kind, source.ref, facts.may, t) for source in spec.sources if source.kind != "path")
     known = [
         ("hub.fact_memory", _memory(facts, t)),
         ("hub.fact_disk", size(facts.on_disk or spec.size_bytes) if facts.on_disk or spec.size_bytes else ""),
@@ -248,8 +248,8 @@ def _loadable(facts: Facts) -> bool:
 
 
 def _source(kind: str, ref: str, may: bool, t: Strings) -> str:
-    """Where it comes from; addresses and paths only for those who may change the models."""
-    return f"{_hub(kind, t)} {ref}" if may or kind not in ("path", "endpoint") else _hub(kind, t)
+    """Where it comes from; a server's address only for those who may change the models."""
+    return f"{_hub(kind, t)} {ref}" if may or kind != "endpoint" else _hub(kind, t)
 
 
 def _hub(kind: str, t: Strings) -> str:
