@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +25,16 @@ from models.transfer import Meter, check_space
 from shared.engine import Cancel, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 
-IN_CHINA = ("Asia/Shanghai", "Asia/Chongqing", "Asia/Harbin", "Asia/Urumqi", "PRC")
+IN_CHINA = ("Asia/Shanghai", "Asia/Chongqing", "Asia/Harbin", "Asia/Urumqi", "PRC", "China Standard Time", "中国标准时间")
 
 
-def default_order(environment: Mapping[str, str]) -> tuple[str, ...]:
+def time_zone() -> str:
+    """The name this machine gives its time zone: `Asia/Shanghai` where it keeps a zone file, else what the system calls it."""
+    _, found, name = os.path.realpath("/etc/localtime").partition("zoneinfo/")
+    return name if found else time.tzname[0]
+
+
+def default_order(environment: Mapping[str, str], zone: str = "") -> tuple[str, ...]:
     """Which kind of source is tried first (docs/models.md).
 
     A wheel comes from an index that pip reaches already. A Space is next to the Hub. Of the hubs, the one the environment is
@@ -37,7 +44,7 @@ def default_order(environment: Mapping[str, str]) -> tuple[str, ...]:
     locale = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
     uses_modelscope = any(environment.get(name) for name in ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN"))
     uses_hf = any(environment.get(name) for name in ("HF_ENDPOINT", "HF_TOKEN"))
-    looks_chinese = locale.startswith("zh_CN") or environment.get("TZ") in IN_CHINA
+    looks_chinese = locale.startswith("zh_CN") or (environment.get("TZ") or zone) in IN_CHINA
     if not uses_hf and (uses_modelscope or looks_chinese):
         return ("path", "pypi", "modelscope", "hf", "openxlab")
     return ("path", "pypi", "hf", "modelscope", "openxlab")
@@ -54,7 +61,7 @@ class Store:
         self.root = root
         self._source = source
         self._offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-        self._order = tuple(order or default_order(os.environ))
+        self._order = tuple(order or default_order(os.environ, time_zone()))
         self._hf_endpoint = hf_endpoint
         self._limits = limits
 

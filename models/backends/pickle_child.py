@@ -31,7 +31,8 @@ def main() -> int:
     except OSError as error:
         return fail(str(error.strerror or error))
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, AttributeError, LookupError, TypeError) as error:
-        return fail(f"{name} holds more than tensors, or is broken ({str(error).strip().splitlines()[0][:200] if str(error) else error!r})")
+        sys.stderr.write(f"{error}\n")  # torch's own words advise to run what is in the file: they are for the log only
+        return fail(f"{name} holds more than tensors, or is broken")
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from models.download import Store, default_order
+from models.download import Store, default_order, time_zone
 from models.request import Limits
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
@@ -336,9 +336,17 @@ def test_a_source_can_be_chosen(tmp_path: Path, server: Server) -> None:
         ({"TZ": "Asia/Shanghai"}, ["pypi", "modelscope"]),
         ({"TZ": "Asia/Shanghai", "HF_ENDPOINT": "https://hf-mirror.com"}, ["pypi", "hf"]),
         ({"MODELSCOPE_API_TOKEN": "ms-1"}, ["pypi", "modelscope"]),
+        ({"HF_TOKEN": "hf-1", "MODELSCOPE_API_TOKEN": "ms-1"}, ["pypi", "hf"]),
     ],
 )
 def test_the_nearest_hub_is_asked_first(environment: dict[str, str], first: list[str]) -> None:
     order = default_order(environment)
     assert order[0] == "path" and order[-1] == "openxlab" and list(order[1:3]) == first
     assert set(order) == {"path", "pypi", "hf", "modelscope", "openxlab"}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "China Standard Time"])
+def test_the_zone_of_the_machine_counts_where_no_other_is_set(zone: str) -> None:
+    assert default_order({}, zone)[2] == "modelscope"
+    assert default_order({"TZ": "Europe/Berlin"}, zone)[2] == "hf"
+    assert default_order({}, time_zone())[0] == "path"

@@ -89,8 +89,9 @@ class Hostile:
 
 def test_what_hides_in_a_pickle_does_not_run(tmp_path: Path, server: Server) -> None:
     for number, body in enumerate((pickled({"a": Hostile(tmp_path / "ran")}), pickle.dumps(Hostile(tmp_path / "ran")))):
-        with pytest.raises(ModelUnavailable, match=r"cannot be converted: pytorch_model\.bin holds more than tensors"):
+        with pytest.raises(ModelUnavailable, match=r"cannot be converted: pytorch_model\.bin holds more than tensors") as failure:
             fetch(tmp_path / str(number), server, {"pytorch_model.bin": body})
+        assert "weights_only" not in failure.value.one_line()
         assert not (tmp_path / "ran").exists()
         assert not list((tmp_path / str(number)).rglob("*.safetensors"))
 

@@ -231,17 +231,12 @@ def test_files_of_another_commit_are_not_mixed_in(tmp_path: Path, server: Server
     assert on_disk(tmp_path) == changed
 
 
-@pytest.mark.parametrize(("opted_in", "names"), [(False, None), (True, ["config.json", "pytorch_model-1.bin", "pytorch_model-2.bin"])])
-def test_pickles_come_only_for_a_model_that_opted_in(tmp_path: Path, server: Server, opted_in: bool, names: list[str] | None) -> None:
-    files = {"config.json": b"{}", "pytorch_model-1.bin": b"1", "pytorch_model-2.bin": b"2", "training_args.bin": b"3"}
-    repository("hf", server, files)
-    model = ModelSpec("tiny", "transformers_local", (Source("hf", REF),), options={"pickle": opted_in})
-    if names is None:
-        with pytest.raises(ModelUnavailable, match="pickles"):
-            store(tmp_path, server).fetch(model, lambda progress: None, Cancel())
-    else:
-        store(tmp_path, server).fetch(model, lambda progress: None, Cancel())
-    assert sorted(on_disk(tmp_path)) == (names or [])
+def test_pickles_do_not_come_by_themselves(tmp_path: Path, server: Server) -> None:
+    """For a model that opted in: tests/models/test_pickles.py."""
+    repo = repository("hf", server, {"config.json": b"{}", "pytorch_model.bin": b"1"})
+    with pytest.raises(ModelUnavailable, match="pickles"):
+        fetch(tmp_path, server, "hf")
+    assert on_disk(tmp_path) == {} and server.asked(repo.bytes_of["pytorch_model.bin"]) == []
 
 
 @each_hub
