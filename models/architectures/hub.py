@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from httpx2 import HTTPError  # what the hub's client speaks with, and lets through
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -38,12 +40,20 @@ def fetch(folder_or_id: str | Path, *, revision: str, local_files_only: bool, co
         folder = snapshot_download(
             folder_or_id, revision=revision or None, local_files_only=local_files_only, allow_patterns=patterns, ignore_patterns=["*/*"]
         )
+    except GatedRepoError as error:
+        raise ModelUnavailable(
+            f"{folder_or_id}{at} is shown to those only who accepted its terms.", "Accept them on its page, and log in with a token."
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise ModelUnavailable(f"The hub has no model {folder_or_id}{at}.", "Check the name and the revision.") from error
     except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _unfetched(folder_or_id, at, error.__cause__) from error
         raise ModelUnavailable(f"{folder_or_id}{at} is not in the local cache.", "Download it, or allow the network.") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise RemoteFailure(
-            f"{folder_or_id}{at} could not be fetched: {type(error).__name__}.", "Check the network and try again."
-        ) from error
+    except (HTTPError, OSError) as error:
+        raise _unfetched(folder_or_id, at, error) from error
     return Path(folder)
+
+
+def _unfetched(name: str | Path, at: str, error: Exception) -> RemoteFailure:
+    return RemoteFailure(f"{name}{at} could not be fetched: {type(error).__name__}.", "Check the network and try again.", log=str(error))
