@@ -26,7 +26,7 @@ from shared.errors import BadRequest, ModelUnavailable
 FILE = "added.toml"  # in the data folder
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
-DESCRIBING = ("tokenizer_config.json", "chat_template.jinja", "generation_config.json", "preprocessor_config.json")
+DESCRIBING = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "generation_config.json", "preprocessor_config.json")
 PEEKS = tuple(n << 20 for n in (1, 4, 12, 40))  # bytes of a GGUF after which its header is looked for; a big vocabulary takes 10 MB
 MOST_FILES = 200  # to choose from
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
