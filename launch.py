@@ -73,7 +73,7 @@ def build_registry(settings: Settings) -> Registry:
     limit = sizes.parse(settings.memory)
     return Registry(
         specs, files=store, keep=settings.keep, idle_unload=60 * settings.idle_unload,
-        devices=lambda: this_machine(gpu=settings.device != "cpu", limit=limit),
+        devices=lambda: this_machine(gpu=settings.device != "cpu", limit=limit), adapted=lambda spec: placed(spec, settings),
     )  # fmt: skip
 
 

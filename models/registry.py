@@ -7,7 +7,7 @@ A turn holds at most one lease at a time; a leased engine is never closed to mak
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,13 +37,14 @@ ModelState = Literal["busy", "ready", "loading", "on disk", "not downloaded", "e
 
 class Registry:
     """`keep` local models stay in memory at once (0: as many as fit); endpoints do not count. `idle_unload` closes what
-    nobody used for so many seconds (0: never)."""
+    nobody used for so many seconds (0: never); `adapted` puts this program's settings into a model that is added later."""
 
     def __init__(
         self, specs: Iterable[ModelSpec], *, files: Files, keep: int = 0, idle_unload: float = 0, load: Load = load_backend,
-        devices: Measure = this_machine, need: NeedOf = footprint.need,
+        devices: Measure = this_machine, need: NeedOf = footprint.need, adapted: Callable[[ModelSpec], ModelSpec] = lambda spec: spec,
     ) -> None:  # fmt: skip
         self._specs = tuple(specs)
+        self._adapted = adapted
         self._files = files
         self._slots = Slots()
         self._room = Room(self._slots, keep=keep, devices=devices, need=need, specs=lambda: self._specs)
@@ -70,7 +71,7 @@ class Registry:
         with self._slots.changed:
             if any(known.id == spec.id for known in self._specs):
                 raise BadRequest(f"There is a model {spec.id!r} already.", "Choose another id, or forget that one first.")
-            self._specs = (*self._specs, spec)
+            self._specs = (*self._specs, self._adapted(spec))
             self._slots.tell()
 
     def forget(self, model_id: str) -> bool:
@@ -223,6 +224,7 @@ class Registry:
                 return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._fetched(spec, on_progress, cancel)
+            catalog.find(self._specs, spec.id)  # it may have been forgotten during the download
             loaded = self._loader.loaded(spec, path, cancel, on_progress)
             if loaded is not None:
                 return loaded

@@ -86,11 +86,17 @@ class Room:
                 if next_step and next_step != told:
                     told = next_step
                     on_progress(Progress("waiting", spec.id, detail=told))
-                self._slots.wait(version, 0.1)  # also looks at `cancel` this often
+                self._pause(version, cancel)
             elif next_step.closing:
                 self._close(next_step, spec, on_progress)
             else:
                 return next_step
+
+    def _pause(self, version: int, cancel: Cancel) -> None:
+        """Until something changes here; what other programs hold is measured again every second."""
+        for _ in range(10):
+            if self._slots.wait(version, 0.1) != version or self._slots.closed or cancel.is_set():
+                return
 
     def close_idle(self, spec: ModelSpec, on_progress: OnProgress) -> None:
         """Close whatever nobody uses, for the sake of `spec`."""

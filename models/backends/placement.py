@@ -25,6 +25,7 @@ from shared.errors import BadRequest, ModelUnavailable
 OPTIONS = {"device", "dtype", "offload", "gpu_memory"}
 DTYPES = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
 QUANTISED = ("8bit", "4bit")
+EVERYTHING = 1 << 40  # bytes: that the rest fits on the CPU is the plan's business
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +132,4 @@ def _spread(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
     gpu_memory = spec.options.get("gpu_memory")
     if not isinstance(gpu_memory, int) or isinstance(gpu_memory, bool):
         return {"device_map": {"": device}}
-    return {"device_map": "auto", "max_memory": {device.index or 0: gpu_memory, CPU: spec.size_bytes or 1 << 40}}
+    return {"device_map": "auto", "max_memory": {device.index or 0: gpu_memory, CPU: EVERYTHING}}

@@ -58,6 +58,29 @@ class TestFlags:
         with pytest.raises(SystemExit):
             read_with(tmp_path, typed)
 
+    @pytest.mark.parametrize(
+        ("typed", "name", "value"),
+        [
+            (["--device", "cuda:1"], "device", "cuda:1"), (["--dtype", "4bit"], "dtype", "4bit"),
+            (["--max-memory", "6GB"], "memory", "6GB"),
+            (["--ctx-size", "2048"], "context", 2048), (["--cpu-offload"], "offload", True), (["--idle-unload", "0"], "idle_unload", 0),
+        ],
+    )  # fmt: skip
+    def test_where_models_run(self, tmp_path: Path, typed: list[str], name: str, value: object) -> None:
+        assert getattr(read_with(tmp_path, typed), name) == value
+
+    @pytest.mark.parametrize(
+        "typed",
+        [["--device", "gpu"], ["--device", "cuda:"], ["--device", "cuda:0x"], ["--memory", "6"], ["--memory", "150%"], ["--context", "-1"],
+         ["--keep", "-1"], ["--idle-unload", "-5"]],
+    )  # fmt: skip
+    def test_what_is_no_place_and_no_amount(self, tmp_path: Path, typed: list[str]) -> None:
+        with pytest.raises(BadRequest, match=typed[0]):
+            read_with(tmp_path, typed)
+        variable = f"PUYU_{typed[0][2:].replace('-', '_').upper()}"
+        with pytest.raises(BadRequest, match=variable):
+            read_with(tmp_path, environment={variable: typed[1]})
+
     def test_a_subcommand_does_not_undo_what_stood_before_it(self) -> None:
         common = argparse.ArgumentParser(add_help=False)
         add_flags(common)

@@ -1,0 +1,58 @@
+"""What the flags about memory do to the models: the catalog itself is never changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import launch
+from models import catalog
+from shared.engine import ModelSpec
+from shared.errors import BadRequest
+from shared.settings import Settings
+
+TORCH = ModelSpec("t", "transformers_local", (), context=8192, options={"dtype": "float32"})
+LLAMA = ModelSpec("g", "llama_cpp", (), context=4096)
+FAR = ModelSpec("far", "openai_remote", (), context=8192)
+
+
+@pytest.mark.parametrize("spec", [TORCH, LLAMA, FAR])
+def test_settings_left_alone_change_nothing(spec: ModelSpec) -> None:
+    assert launch.placed(spec, Settings()) is spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "options", "context"),
+    [
+        (TORCH, Settings(device="cuda:1", offload=True), {"dtype": "float32", "device": "cuda:1", "offload": True}, 8192),
+        (TORCH, Settings(dtype="4bit", context=2048), {"dtype": "4bit"}, 2048),
+        (TORCH, Settings(context=100_000), {"dtype": "float32"}, 8192),
+        (replace(TORCH, context=0), Settings(context=1000), {"dtype": "float32"}, 1000),
+        (LLAMA, Settings(device="cpu", dtype="8bit"), {"gpu_layers": 0}, 4096),
+        (FAR, Settings(device="cpu", context=10), {}, 8192),
+    ],
+)
+def test_settings_go_into_what_can_take_them(spec: ModelSpec, settings: Settings, options: dict[str, object], context: int) -> None:
+    before = repr(spec)
+    placed = launch.placed(spec, settings)
+    assert (placed.options, placed.context) == (options, context) and repr(spec) == before
+
+
+def test_a_registry_of_the_settings() -> None:
+    registry = launch.build_registry(Settings(memory="50%", device="cpu", context=1024))
+    try:
+        (cpu,) = registry.memory()
+        assert cpu.budget == round(cpu.total / 2)
+        assert registry.spec(catalog.DEFAULT_MODEL).context == 1024
+        registry.add(TORCH)
+        assert registry.spec("t").options["device"] == "cpu"  # also what is added later
+        plan = registry.plan(catalog.DEFAULT_MODEL)
+        assert plan.fits and plan.device.id == "cpu" and plan.needed > plan.weights > 90_000_000
+    finally:
+        registry.close()
+
+
+def test_a_wrong_amount_ends_the_start() -> None:
+    with pytest.raises(BadRequest, match="no amount"):
+        launch.build_registry(Settings(memory="much"))
