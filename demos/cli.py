@@ -170,7 +170,7 @@ def _models(registry: Registry, flags: Mapping[str, Any], terminal: Terminal) ->
         terminal.line(json.dumps(rows, ensure_ascii=False, indent=2))
         return 0
     head = ("id", "backend", "state", "size", "capabilities", "languages", "licence")
-    cells = [head, *(tuple(_cell(row[name]) for name in head) for row in rows)]
+    cells = [head, *(tuple(_cell(row[name]) if name != "size" else _size(row) for name in head) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
         terminal.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -183,6 +183,11 @@ def _row(spec: ModelSpec, registry: Registry) -> dict[str, object]:
         "capabilities": sorted(spec.capabilities), "languages": list(spec.languages), "licence": spec.licence, "context": spec.context,
         "parameters": spec.parameters, "verified": spec.verified, "sources": list(dict.fromkeys(source.kind for source in spec.sources)),
     }  # fmt: skip
+
+
+def _size(row: Mapping[str, object]) -> str:
+    """With a tilde where the catalog only describes the model."""
+    return _cell(row["size"]) if row["verified"] else f"~{_cell(row['size'])}"
 
 
 def _cell(value: object) -> str:
