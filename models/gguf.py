@@ -99,7 +99,7 @@ class _Reader:
         bos, eos = (_integer(metadata.get(f"tokenizer.ggml.{name}_token_id"), -1) for name in ("bos", "eos"))
         return Header(
             metadata, frozenset(look_for) & frozenset(tokens),
-            frozenset(token for token, kind in zip(tokens, kinds, strict=False) if kind in _MARKS and token.strip()),
+            frozenset(token for token, kind in zip(tokens, kinds, strict=False) if kind in _MARKS and set(token) & set("<>[]|")),
             tokens[bos] if 0 <= bos < len(tokens) else "", tokens[eos] if 0 <= eos < len(tokens) else "",
             self._tensors(n_tensors, metadata),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -157,6 +157,16 @@ def render(messages: Sequence[Message], dialect: Dialect, tools: Sequence[ToolSp
     else:
         pieces += [Control(dialect.start), Plain("assistant\n")]
     return tuple(_with_begin_tokens(merged(pieces), dialect))
+
+
+def divider(marks: Iterable[str]) -> Callable[[str], list[str]]:
+    """What cuts a text inside each of `marks`: for tokenizers that find some of their marks in any text."""
+    rests: dict[str, list[str]] = {}
+    for mark in marks:
+        if len(mark) > 1:
+            rests.setdefault(mark[0], []).append(re.escape(mark[1:]))
+    places = [f"(?<={re.escape(first)})(?={'|'.join(sorted(rest))})" for first, rest in rests.items()]
+    return re.compile("|".join(places)).split if places else lambda text: [text]
 
 
 def as_text(pieces: Sequence[Piece]) -> str:

@@ -27,7 +27,6 @@ import httpx
 
 from models import gguf, local, verified
 from models.backends import llama_failure
-from models.chat_template import ChatTemplate
 from models.connection import Line
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
@@ -47,8 +46,9 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 class LlamaCpp:
     """An `Engine` over a running child."""
 
-    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child, template: ChatTemplate | None = None) -> None:
-        self._spec, self._dialect, self._child, self._template = spec, dialect, child, template
+    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child, header: gguf.Header) -> None:
+        self._spec, self._dialect, self._child = spec, dialect, child
+        self._template, self._divided = local.template_of_header(header, dialect), chatml.divider(header.marks)
         # A conversation's old turns are not tokenized again. Of the child, not of this: an engine that refers to itself stays.
         self._tokens = lru_cache(maxsize=4096)(child.tokenize)
 
@@ -88,7 +88,7 @@ class LlamaCpp:
                 case Control(token):
                     ids += self._tokens(token, True)
                 case Plain(text):
-                    ids += self._tokens(text, False)
+                    ids += [token_id for part in self._divided(text) for token_id in self._tokens(part, False)]
                 case ImageSlot():
                     raise BadRequest(f"{self._spec.id} reads text only.", "Choose a model that sees pictures.")
         return ids
@@ -266,7 +266,7 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     except BaseException:
         child.stop()
         raise
-    return LlamaCpp(spec, dialect, child, local.template_of_header(header, dialect))
+    return LlamaCpp(spec, dialect, child, header)
 
 
 def slots(spec: ModelSpec) -> int:

@@ -256,6 +256,17 @@ class TestShape:
             render(messages, CHATML)
 
 
+class TestDivider:
+    @given(st.lists(st.sampled_from([*SPECIAL, "<", "|", "[", "<|im_", "x", "浦", "\n"]), max_size=8).map("".join))
+    def test_no_part_holds_a_mark_and_none_is_lost(self, text: str) -> None:
+        parts = chatml.divider((*SPECIAL, "<"))(text)
+        assert "".join(parts) == text
+        assert not [mark for mark in SPECIAL for part in parts if mark in part]
+
+    def test_text_without_marks_stays_whole(self) -> None:
+        assert chatml.divider(SPECIAL)("a <b> | c") == ["a <b> | c"] == chatml.divider([])("a <b> | c")
+
+
 class TestDialectOfATemplate:
     def test_chatml(self) -> None:
         template = golden("chatml_template.jinja")

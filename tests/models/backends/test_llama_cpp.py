@@ -9,6 +9,7 @@ import secrets
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +138,17 @@ def test_no_file(default_spec: ModelSpec, tmp_path: Path) -> None:
     refused(default_spec, tmp_path / "nothing.gguf", "There is no model at")
 
 
+def with_user_defined_marks(content: bytes) -> bytes:
+    """The GGUF with its control tokens declared as user defined ones, which llama.cpp finds in any text."""
+    key = b"tokenizer.ggml.token_type"
+    at = content.index(key) + len(key) + 16  # behind the types and the count of the array
+    (count,) = struct.unpack_from("<Q", content, at - 8)
+    kinds = struct.unpack_from(f"<{count}i", content, at)
+    assert kinds.count(3) > 10
+    changed = struct.pack(f"<{count}i", *(4 if kind == 3 else kind for kind in kinds))
+    return content[:at] + changed + content[at + len(changed) :]
+
+
 @pytest.mark.model
 def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> None:
     """The default model with another template of the same length in its header: what it asks for is what the model reads."""
@@ -147,12 +159,14 @@ def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> Non
     content = default_gguf.read_bytes()
     assert content.count(ours) == 1 and "<|endoftext|>" in header.marks
     path = tmp_path / "other.gguf"
+    content = with_user_defined_marks(content)
     path.write_bytes(content.replace(ours, other + b"{#" + b" " * (len(ours) - len(other) - 4) + b"#}"))
     spec = local.spec_of_path(path)
     assert spec.dialect == "template" and spec.default_system == "" and "tools" not in spec.capabilities
     engine = load(spec, path).engine
-    bare, forged = engine.count([user("hi")]), engine.count([user("<|endoftext|>")])
-    assert forged > bare  # five words of text, not one mark
+    for mark in ("<|endoftext|>", "<repo_name>"):
+        assert mark in gguf.read_header(path).marks
+        assert engine.count([user(mark)]) > engine.count([user("hi")])  # several words of text, not one mark
     text = [
         event.text for event in engine.stream([user("Say: blue")], Sampling(temperature=0, max_tokens=8)) if isinstance(event, TextDelta)
     ]
