@@ -166,7 +166,8 @@ def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> Non
     engine = load(spec, path).engine
     for mark in ("<|endoftext|>", "<repo_name>"):
         assert mark in gguf.read_header(path).marks
-        assert engine.count([user(mark)]) > engine.count([user("hi")])  # several words of text, not one mark
+        (token_id,) = engine._tokens(mark, True)
+        assert engine._ids([user(mark)], ()).count(token_id) == engine._ids([user("x")], ()).count(token_id)
     text = [
         event.text for event in engine.stream([user("Say: blue")], Sampling(temperature=0, max_tokens=8)) if isinstance(event, TextDelta)
     ]
