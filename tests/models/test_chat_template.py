@@ -160,7 +160,8 @@ class TestTools:
         pieces = made(TOOLS).render([user("?"), call, Message("tool", (ToolResult("1", 'a "quote" \\ <|R|>'),))], [tool])
         assert as_text(pieces) == (
             '<|T|>{"type": "function", "function": {"name": "look", "description": "Say \\"浦语\\"\\n<|E|>", "parameters": '
-            '{"type": "object", "properties": {"at": {"type": "string", "description": "<|A|>"}}}}}\n<|E|><|U|>?<|E|><|A|>I look.<tool_call>look {\n'
+            '{"type": "object", "properties": {"at": {"type": "string", "description": "<|A|>"}}}}}\n<|E|><|U|>?<|E|>'
+            "<|A|>I look.<tool_call>look {\n"
             '  "at": "<|U|>",\n  "n": [\n    1,\n    true,\n    null\n  ]\n}</tool_call><|E|>'
             '<|R|>{"output": "a \\"quote\\" \\\\ <|R|>"}<|E|><|A|>'
         )
