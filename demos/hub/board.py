@@ -23,7 +23,7 @@ from demos.hub.bars import View
 from demos.hub.rows import Facts
 from demos.strings import Language, Strings
 from demos.tab import App
-from models import sources
+from models import provenance, sources
 from models.added import Added
 from models.footprint import ENDPOINT_BACKENDS
 from models.jobs import Job, Jobs
@@ -122,7 +122,7 @@ class Board:
             state = self._app.registry.state(spec.id)
         except DemoError as broken:  # one wrong line of somebody's catalog must not take the others off the page
             state, job = "not downloaded", job or Job("download", error=broken, running=False)
-        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may, ours)
+        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may, ours, provenance.of_folder(folder))
 
     def _plan(self, spec: ModelSpec, devices: tuple[Device, ...]) -> Plan | None:
         """None for a server's model, for one that was forgotten just now, and for a device that is not there: its load says so."""

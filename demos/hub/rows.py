@@ -37,7 +37,7 @@ TONES = {"ready": "jade", "busy": "jade", "loading": "indigo"}
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that is known of one model now. `on_disk` is what lies in its folder below the models folder, whole or begun, which
-    is what deleting frees; `plan` is None where nothing is loaded here; `added` by a visitor; `may`: this visitor can change it;
+    is what deleting frees, and `origin` who served it; `plan` is None where nothing is loaded here; `added` by a visitor; `may`: this visitor can change it;
     `ours`: its job is of this page, and not of somebody's turn, so it can be stopped here."""
 
     spec: ModelSpec
@@ -50,6 +50,7 @@ class Facts:
     added: bool = False
     may: bool = False
     ours: bool = True
+    origin: str = ""
 
     @property
     def running(self) -> bool:
@@ -206,6 +207,7 @@ def details(facts: Facts, t: Strings) -> list[list[str]]:
         ("hub.fact_languages", comma.join(t(f"hub.lang_{code}") if code in ("en", "zh") else code for code in spec.languages)),
         ("hub.fact_licence", spec.licence),
         ("hub.fact_sources", sources),
+        ("hub.fact_origin", comma.join(_hub(one, t) for one in facts.origin.split(", ")) if facts.origin else ""),
         ("hub.fact_place", str(facts.place) if facts.place and facts.may else ""),
     ]
     return [[t(key), text] for key, text in known if text]

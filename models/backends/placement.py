@@ -25,6 +25,8 @@ from shared.errors import BadRequest, ModelUnavailable
 OPTIONS = {"device", "dtype", "offload", "gpu_memory"}
 DTYPES = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
 QUANTISED = ("8bit", "4bit")
+# What 4 and 8 bit leave alone, by names of modules: the scores, and the eyes, a few percent of the weights and all that is seen.
+WHOLE = ["lm_head", "output", r"(model\.)?(vit|vision_proj|vision_tower|vision_model|multi_modal_projector|connector)"]
 EVERYTHING = 1 << 40  # bytes: that the rest fits on the CPU is the plan's business
 
 
@@ -116,14 +118,14 @@ def _quantised(spec: ModelSpec, dtype: str, device: torch.device, there: Machine
     if not there.bitsandbytes:
         raise ModelUnavailable(
             f"{spec.id}: {dtype} weights need the package bitsandbytes, which is not installed.",
-            "Install it with: pip install bitsandbytes",
+            "Install it with: pip install -r requirements-quantised.txt",
         )
     compute = "bfloat16" if there.bfloat16 else "float16"
     if dtype == "8bit":
         how: dict[str, Any] = {"load_in_8bit": True}
     else:
         how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": compute}
-    config = BitsAndBytesConfig(**how)  # type: ignore[no-untyped-call]
+    config = BitsAndBytesConfig(llm_int8_skip_modules=WHOLE, **how)  # type: ignore[no-untyped-call]
     return Placement(device, compute, {"device_map": {"": device}, "quantization_config": config})
 
 

@@ -121,14 +121,18 @@ class Size:
 
 
 def measured(geometry: Geometry) -> Size:
-    """Its parameters, and those that stay at 16 bit where linear layers are quantised: counted on torch's meta device, in the
-    classes transformers has; PLoRA, which it has not, by its shapes."""
+    """Its parameters, and those that stay at 16 bit where the linear layers that write are quantised (`placement.WHOLE`): counted
+    on torch's meta device, in the classes transformers has; PLoRA, which it has not, by its shapes."""
     import torch
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    from models.backends.placement import WHOLE
 
     with torch.device("meta"):
         model = _model(geometry)
-    output = model.get_output_embeddings()
-    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not output]
+    linear = [
+        module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and should_convert_module(name, WHOLE)
+    ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     unquantized = parameters - sum(module.weight.numel() for module in linear)
     pictures = geometry.pictures
@@ -174,9 +178,9 @@ def _xcomposer(text: Text, pictures: Pictures) -> Size:
     h, rank = text.hidden, pictures.plora
     fused = h + 2 * text.kv * text.width
     plora = rank * text.layers * ((h + fused) + (h + h) + 2 * (h + text.inner) + (text.inner + h))
-    linear = sum(module.weight.numel() for module in tower.modules() if isinstance(module, torch.nn.Linear))
-    others = sum(parameter.numel() for parameter in tower.parameters()) - linear + 2 * h + (2 * seen if pictures.tiles > 1 else 0)
-    return Size(linear + others + projector + plora, others)
+    separators = 2 * seen if pictures.tiles > 1 else 0
+    eyes = sum(parameter.numel() for parameter in tower.parameters()) + projector + 2 * h + separators
+    return Size(eyes + plora, eyes)
 
 
 def q4_k_m_bytes(text: Text) -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from demos.hub.board import Board
 from demos.tab import App
+from models import provenance
 from models.jobs import Jobs
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest
@@ -212,6 +213,15 @@ def test_families_first_what_is_here_and_last_what_is_nowhere(tmp_path: Path) ->
     far = next(row for row in page["rows"] if row["id"] == "far")
     assert (tags(far), far["actions"], far["plan"]) == (["Remote"], [], None)
     assert "10.0.0.1" not in json.dumps(page)
+
+
+def test_who_served_a_model_is_said(tmp_path: Path) -> None:
+    app = app_of([model("m"), model("by-hand")], tmp_path)
+    for name in ("m", "by-hand"):
+        put(app, name)
+    provenance.write(app.settings.models_path / "m", {"m.gguf": provenance.Came("hf (hf-mirror.com)")})
+    assert ["Served by", "Hugging Face (hf-mirror.com)"] in row_of(app)["details"]
+    assert "Served by" not in dict(row_of(app, "by-hand")["details"])
 
 
 def test_an_unverified_model_says_so(tmp_path: Path) -> None:
