@@ -18,6 +18,8 @@ from shared.errors import BadRequest, UnknownModel
 BUILT_IN = Path(__file__).with_name("catalog.toml")
 DEFAULT_MODEL = "smollm2-135m-instruct"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # it names a folder on disk
+HUBS = ("hf", "modelscope", "openxlab")
+HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _FIX = "Correct the file and start again."
 
 
@@ -83,6 +85,8 @@ def _source(table: Any, where: str) -> Source:
     table = dict(_checked(table, Source, {}, f"{where}, a source"))
     if table.get("kind") not in get_args(SourceKind) or not table.get("ref"):
         raise BadRequest(f"{where}: a source has a ref, and a kind out of {', '.join(get_args(SourceKind))}.", _FIX)
+    if table["kind"] in HUBS and (not HUB_ID.fullmatch(table["ref"]) or any(sign in table["ref"] for sign in ("--", ".."))):
+        raise BadRequest(f"{where}: {table['ref']!r} is no id of a hub.", "Write it as owner/name.")
     table["files"] = tuple(table.get("files", ()))
     return Source(**table)
 
