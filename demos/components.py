@@ -69,15 +69,13 @@ def model_picker() -> gr.Dropdown:
 
 
 def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> list[tuple[str, str]]:
-    """(what the picker shows, model id) of each: its name, its size, and whether it is there already."""
-    choices = []
+    """(what the picker shows, model id) of each, what is here first: its name, and how it stands or how much is to be fetched."""
+    choices: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for spec in specs:
         state = registry.state(spec.id)
-        words = [t(MARKS[state])] if state in MARKS else [t("model.not_downloaded", size=size(spec.size_bytes))]
-        if spec.size_bytes and state in MARKS:
-            words.insert(0, size(spec.size_bytes))
-        choices.append((" · ".join((spec.id, *words)), spec.id))
-    return choices
+        mark = t(MARKS[state]) if state in MARKS else size(spec.size_bytes)
+        choices[state not in MARKS].append((f"{spec.id} · {mark}", spec.id))
+    return [*choices[False], *choices[True]]
 
 
 def sampling_of(values: Mapping[str, Any]) -> Sampling:

@@ -53,7 +53,7 @@ const button = (row, action, look = "") => {
     "aria-label": say("of_model", { action: action.text, model: row.id }), on: { click: () => act(row, action.do) } });
   return node;
 };
-const tag = (value) => make("span", { class: "pz-tag" + (value.tone ? " pz-tag-" + value.tone : ""), text: value.text, title: value.why || null });
+const tag = (value) => make("span", { class: "pz-tag" + (value.tone ? " pz-tag-" + value.tone : ""), text: value.text });
 const card = (row, error, retry) => make("div", { class: "pz-card pz-error", role: "alert" },
   make("div", { class: "pz-card-title", text: error.title }), make("div", { class: "pz-detail", text: error.text }),
   error.log && make("details", {}, make("summary", { text: say("log") }), make("pre", { text: error.log })),
@@ -74,7 +74,7 @@ const askPanel = (row, what) => make("div", { class: "pz-card pz-ask", role: "gr
   make("div", { class: "pz-buttons" }, button(row, { do: what, text: row.ask[what].yes }, "pz-primary"),
     button(row, { do: "close", text: say("cancel") }, "pz-quiet")));
 const detailsPanel = (row) => make("div", { class: "pz-details" },
-  ...row.tags.filter((value) => value.why).map((value) => make("p", { class: "pz-detail", text: value.why })),
+  ...(row.note ? [make("p", { class: "pz-detail", text: row.note })] : []),
   make("dl", {}, ...row.details.flatMap(([name, text]) => [make("dt", { text: name }), make("dd", { text })])),
   row.menu.length && make("div", { class: "pz-buttons" }, ...row.menu.filter((action) => action.do !== "chat" || pz.tabs.includes("chat"))
     .map((action) => button(row, action, "pz-quiet"))));

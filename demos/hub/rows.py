@@ -1,7 +1,7 @@
 """Every model as one row of the page: what it is, how it stands, and what can be done with it. Knows no component.
 
-row     {"id", "group", "facts", "tags", "actions", "menu", "progress", "error", "plan", "ask", "details", "filters", "find"}
-tag     {"text", "tone", "why"}           tone: "" jade indigo ochre rouge
+row     {"id", "group", "facts", "tags", "actions", "menu", "progress", "error", "plan", "ask", "note", "details", "filters", "find"}
+tag     {"text", "tone"}                  tone: "" jade indigo ochre rouge
 action  {"do", "text"}                    `do` is a word of `demos.hub.actions`, or "plan" / "ask" / "chat", which stay in the page
 """
 
@@ -70,7 +70,8 @@ def row(facts: Facts, held: Mapping[str, int], t: Strings) -> View:
         "id": spec.id, "group": group(facts), "facts": _line(facts, t), "tags": tags(facts, held, t), "actions": actions(facts, t),
         "menu": menu(facts, t), "progress": progress(facts.job, t) if facts.running and facts.job else None, "error": error(facts, t),
         "retry": facts.job.kind if facts.job else "", "plan": plan, "ask": ask(facts, t), "details": details(facts, t),
-        "filters": filters(facts), "find": f"{spec.id} {family(spec)} {spec.licence} {refs}".lower(),
+        "note": "" if spec.verified else t("hub.unverified"), "filters": filters(facts),
+        "find": f"{spec.id} {family(spec)} {spec.licence} {refs}".lower(),
     }  # fmt: skip
 
 
@@ -92,8 +93,6 @@ def tags(facts: Facts, held: Mapping[str, int], t: Strings) -> list[View]:
         found.append(_tag(t("hub.too_big", size=size(bars.lacking(facts.plan, held))), "ochre"))
     if facts.added:
         found.append(_tag(t("hub.added")))
-    if not facts.spec.verified:
-        found.append(_tag(t("hub.unverified"), "", t("hub.unverified_why")))
     return found
 
 
@@ -265,8 +264,8 @@ def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"
 
 
-def _tag(text: str, tone: str = "", why: str = "") -> View:
-    return {"text": text, "tone": tone, "why": why}
+def _tag(text: str, tone: str = "") -> View:
+    return {"text": text, "tone": tone}
 
 
 def _action(do: str, text: str) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class OneOnDisk:
         raise AssertionError("nothing is fetched to fill a picker")
 
 
-def test_the_picker_says_what_is_there_and_what_each_takes() -> None:
+def test_the_picker_has_what_is_there_first_and_says_what_is_to_be_fetched() -> None:
     specs = [ModelSpec("here", "llama_cpp", (), size_bytes=98_362_432), ModelSpec("far", "llama_cpp", (), size_bytes=2_000_000_000)]
     specs.append(ModelSpec("server", "openai_remote", ()))
     registry = Registry(specs, files=OneOnDisk())
     assert components.model_choices(registry, specs, Strings("en")) == [
-        ("here · 98.4 MB · on disk", "here"), ("far · download 2.0 GB", "far"), ("server · remote", "server"),
+        ("here · on disk", "here"), ("server · remote", "server"), ("far · 2.0 GB", "far"),
     ]  # fmt: skip
-    assert components.model_choices(registry, specs[1:2], Strings("zh")) == [("far · 需下载 2.0 GB", "far")]
+    assert components.model_choices(registry, specs[1:2], Strings("zh")) == [("far · 2.0 GB", "far")]

@@ -225,8 +225,8 @@ def test_who_served_a_model_is_said(tmp_path: Path) -> None:
 
 
 def test_an_unverified_model_says_so(tmp_path: Path) -> None:
-    tag = row_of(app_of([model("m", verified=False)], tmp_path))["tags"][-1]
-    assert tag["text"] == "Unverified" and "Nobody has checked" in tag["why"]
+    app = app_of([model("m", verified=False), model("seen")], tmp_path)
+    assert "Nobody has checked" in row_of(app)["note"] and not row_of(app, "seen")["note"]
 
 
 def test_one_broken_line_of_a_catalog_leaves_the_others_on_the_page(tmp_path: Path) -> None:
