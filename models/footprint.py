@@ -62,7 +62,8 @@ def _llama(spec: ModelSpec, path: Path | None) -> Need:
         context = context or _positive(header.get(f"{header.get('general.architecture')}.context_length"))
     slots = spec.parallel or 2  # conversations the child keeps, each with the whole context
     cache = per_token * (context or DEFAULT_CONTEXT) * slots
-    return Need(weights, cache, LLAMA_PROCESS + weights // SLACK if weights else 0, "gguf", estimated=not (weights and per_token))
+    working = LLAMA_PROCESS + weights // SLACK if weights else 0
+    return Need(weights, cache, working, dtype="gguf", estimated=not (weights and per_token))
 
 
 def _gguf_metadata(path: Path) -> dict[str, Any]:
@@ -106,9 +107,8 @@ def _torch(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
     one = per_token * context
     kept = min(KEPT_CONVERSATIONS * one, _positive(spec.options.get("prefix_bytes"), KEPT_BYTES))
     working = TORCH_WORKING + weights // SLACK + (PICTURES_WORKING if "image" in spec.capabilities else 0) if weights else 0
-    return Need(
-        weights, one + kept, working, dtype, estimated=not (parameters and per_token), movable=device.startswith("cuda") and bits >= 16
-    )
+    movable = device.startswith("cuda") and bits >= 16
+    return Need(weights, one + kept, working, kept, dtype, estimated=not (parameters and per_token), movable=movable)
 
 
 def _resolved(asked: str, native: str, device: str) -> str:

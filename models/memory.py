@@ -28,12 +28,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one model takes at `dtype`: `working` is what a forward pass and the process need beside weights and KV cache.
+    """What one model takes at `dtype`: `working` is what a forward pass and the process need beside weights and KV cache. Of the
+    cache, `kept` is for finished conversations: it makes the next turn fast, and is given up where room is short.
     `estimated` where neither its files nor its number of parameters are known; `movable` weights may lie on the CPU."""
 
     weights: int = 0
     cache: int = 0
     working: int = 0
+    kept: int = 0
     dtype: str = ""
     estimated: bool = False
     movable: bool = False
@@ -67,8 +69,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What loading `model` would do. `free` is there for it now; `evict` goes first, in this order, and then `waits_for`, as
-    soon as those are idle; `free_after` is left once it is loaded. `offload` of `needed` lie on the CPU.
+    """What loading `model` would do. `cache` is what there is room for, `kept` of it for finished conversations. `free` is there
+    for it now; `evict` goes first, in this order, and then `waits_for`, as soon as those are idle; `free_after` is left once it
+    is loaded. `offload` of `needed` lie on the CPU.
 
     Without `fits` the model does not fit even alone, and the others stay."""
 
@@ -85,6 +88,7 @@ class Plan:
     estimated: bool
     offload: int = 0
     waits_for: tuple[str, ...] = ()
+    kept: int = 0
 
 
 def room_on(device: Device, held: Iterable[Held]) -> int:
@@ -104,7 +108,8 @@ def plan(model: str, need: Need, device: Device, held: Sequence[Held], *, keep: 
     there at once (0: any number); `spare` is the CPU that weights may move to where they do not fit."""
     others = [one for one in held if one.model != model]
     free = room_on(device, others)
-    wanted, offload = need.total, 0
+    given_up = min(need.kept, max(0, need.total - room_without(device, others)))
+    wanted, offload = need.total - given_up, 0
 
     def enough(gone: Sequence[Held]) -> bool:
         left = [one for one in others if one not in gone]
@@ -112,14 +117,14 @@ def plan(model: str, need: Need, device: Device, held: Sequence[Held], *, keep: 
         return not crowded and room_on(_after(device, gone), left) >= wanted - offload
 
     if not enough(others) and spare is not None and need.movable:
-        offload = _offload(need, device, spare, others)
+        offload = _offload(wanted, need.weights, device, spare, others)
     fits = enough(others)
     chosen = _chosen(others, enough) if fits else []
     left = [one for one in others if one not in chosen]
     return Plan(
-        model, device, need.dtype, need.weights, need.cache, wanted, free, tuple(one.model for one in chosen if one.idle),
+        model, device, need.dtype, need.weights, need.cache - given_up, wanted, free, tuple(one.model for one in chosen if one.idle),
         max(0, room_on(_after(device, chosen), left) - (wanted - offload)) if fits else free, fits, need.estimated, offload,
-        tuple(one.model for one in chosen if not one.idle),
+        tuple(one.model for one in chosen if not one.idle), need.kept - given_up,
     )  # fmt: skip
 
 
@@ -142,8 +147,8 @@ def _chosen(others: Sequence[Held], enough: Callable[[Sequence[Held]], bool]) ->
     return chosen
 
 
-def _offload(need: Need, device: Device, spare: Device, others: Sequence[Held]) -> int:
+def _offload(wanted: int, weights: int, device: Device, spare: Device, others: Sequence[Held]) -> int:
     """How many bytes of weights must lie on the CPU, with every other model gone; 0 where that does not help either."""
-    lacking = need.total - room_without(device, others)
+    lacking = wanted - room_without(device, others)
     fits_there = lacking <= room_without(spare, others)
-    return lacking if 0 < lacking <= need.weights and fits_there else 0
+    return lacking if 0 < lacking <= weights and fits_there else 0

@@ -109,10 +109,10 @@ class Room:
             self._close(victim, spec, on_progress)
 
     def placed(self, slot: Slot) -> ModelSpec:
-        """The spec its backend is given: for torch with the device, the dtype and the share of the GPU that were planned."""
+        """The spec its backend is given: for torch with the device, the dtype, and the bytes for caches and on the GPU, as planned."""
         if slot.plan is None or slot.spec.backend not in TORCH_BACKENDS:
             return slot.spec
-        options = {**slot.spec.options, "device": slot.plan.device.id, "dtype": slot.plan.dtype}
+        options = {**slot.spec.options, "device": slot.plan.device.id, "dtype": slot.plan.dtype, "prefix_bytes": max(1, slot.plan.kept)}
         if slot.plan.offload:
             options["gpu_memory"] = slot.plan.weights - slot.plan.offload
         return replace(slot.spec, options=options)

@@ -122,7 +122,8 @@ class Board:
             state = self._app.registry.state(spec.id)
         except DemoError as broken:  # one wrong line of somebody's catalog must not take the others off the page
             state, job = "not downloaded", job or Job("download", error=broken, running=False)
-        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may, ours, provenance.of_folder(folder))
+        origin = provenance.of_folder(folder)
+        return Facts(spec, state, job, plan, held.get(spec.id, 0), on_disk, place, spec.id in added, self.may, ours, origin)
 
     def _plan(self, spec: ModelSpec, devices: tuple[Device, ...]) -> Plan | None:
         """None for a server's model, for one that was forgotten just now, and for a device that is not there: its load says so."""

@@ -37,8 +37,8 @@ TONES = {"ready": "jade", "busy": "jade", "loading": "indigo"}
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that is known of one model now. `on_disk` is what lies in its folder below the models folder, whole or begun, which
-    is what deleting frees, and `origin` who served it; `plan` is None where nothing is loaded here; `added` by a visitor; `may`: this visitor can change it;
-    `ours`: its job is of this page, and not of somebody's turn, so it can be stopped here."""
+    is what deleting frees, and `origin` who served it; `plan` is None where nothing is loaded here; `added` by a visitor; `may`:
+    this visitor can change it; `ours`: its job is of this page, and not of somebody's turn, so it can be stopped here."""
 
     spec: ModelSpec
     state: ModelState

@@ -30,7 +30,8 @@ class Prefix:
 
 
 class PrefixCaches:
-    """The least recently kept goes first, once there are more than `conversations`, or more bytes than `limit_bytes`."""
+    """The least recently kept goes first, once there are more than `conversations`, or more than `limit_bytes` beside the cache
+    of the running turn: between two turns the last one's stands in its place, so even a limit of nothing lets a conversation go on."""
 
     def __init__(self, config: PreTrainedConfig, *, conversations: int = CONVERSATIONS, limit_bytes: int = BYTES) -> None:
         self._config = config
@@ -45,7 +46,7 @@ class PrefixCaches:
         fits = [(_usable(prefix, prompt), prefix) for prefix in self._kept]
         length, best = max(fits, key=lambda fit: fit[0], default=(0, None))
         if best is None or not length:
-            return Prefix([], DynamicCache(config=self._config))
+            return self._alone(Prefix([], DynamicCache(config=self._config)))
         if 2 * length < len(best.ids):
             best = Prefix(best.ids, _copied(best.cache))
         else:
@@ -53,14 +54,20 @@ class PrefixCaches:
         if length < len(best.ids):
             best.cache.crop(length - len(best.ids))  # negative: that many tokens go
             best.ids = best.ids[:length]
-        return best
+        return self._alone(best)
 
     def keep(self, prefix: Prefix) -> None:
         if not prefix.ids or not prefix.sound:
             return
         self._kept.append(prefix)
-        while len(self._kept) > self._conversations or sum(kept.size_bytes for kept in self._kept) > self._limit:
+        while len(self._kept) > self._conversations or sum(kept.size_bytes for kept in self._kept[:-1]) > self._limit:
             del self._kept[0]
+
+    def _alone(self, running: Prefix) -> Prefix:
+        """`running`, once the others keep to the limit."""
+        while sum(kept.size_bytes for kept in self._kept) > self._limit:
+            del self._kept[0]
+        return running
 
 
 def _usable(prefix: Prefix, prompt: Sequence[int]) -> int:

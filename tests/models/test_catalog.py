@@ -110,7 +110,7 @@ def test_wrong_keys(tmp_path: Path, keys: str) -> None:
         "", "model = 1", "model = [1]", "x = 1", "[[model]]", MINIMAL + "[other]", MINIMAL.replace('"mine"', '"../mine"'),
         MINIMAL.replace('"mine"', '""'), MINIMAL.replace('"endpoint"', '"ftp"'), MINIMAL.replace('"endpoint"', "7"),
         MINIMAL.replace("ref =", "reference ="), MINIMAL + "files = [1]", MINIMAL.replace('"http://127.0.0.1:23333/v1"', '""'), "[[model]",
-        *(MINIMAL.replace('"endpoint"', '"hf"').replace('"http://127.0.0.1:23333/v1"', f'"{ref}"') for ref in ("a/b/c", "a--b", "../a", "a b", "/a")),
+        *(MINIMAL.replace('"endpoint"', '"hf"').replace("http://127.0.0.1:23333/v1", ref) for ref in ("a/b/c", "a--b", "../a", "a b")),
     ],
 )  # fmt: skip
 def test_broken_files_are_named(tmp_path: Path, text: str) -> None:

@@ -55,6 +55,24 @@ def test_a_budget_counts_what_was_planned_and_free_memory_what_is_promised() -> 
     assert not plan("new", Need(8), replace(CPU_8, free=5), [held("a", 5, taken=2)]).fits  # another program has one
 
 
+@pytest.mark.parametrize(
+    ("kept", "total", "there", "evict", "planned", "left"),
+    [
+        (3, 8, [], "", 8, 3),
+        (3, 9, [], "", 8, 2),
+        (3, 9, [held("a", 1)], "a", 8, 2),  # it would need all of it anyway
+        (3, 8, [held("a", 3)], "a", 8, 3),  # what is kept is not given up for the sake of an idle model
+        (3, 11, [], "", 8, 0),
+        (3, 12, [], "", 9, 0),  # not even without
+    ],
+)
+def test_kept_caches_are_given_up_where_a_model_would_not_fit_otherwise(
+    kept: int, total: int, there: list[Held], evict: str, planned: int, left: int
+) -> None:
+    made = plan("new", Need(total - kept, kept, kept=kept), CPU_8, there)
+    assert (made.fits, "".join(made.evict), made.needed, made.kept, made.cache) == (planned <= 8, evict, planned, left, left)
+
+
 def test_models_on_another_device_stay() -> None:
     made = plan("new", Need(8), GPU_8, [held("on the cpu", 8)])
     assert made.fits and made.evict == ()

@@ -58,13 +58,21 @@ def test_the_least_recently_kept_goes_first() -> None:
 
 
 def test_the_bytes_are_bounded() -> None:
-    caches = PrefixCaches(CONFIG, limit_bytes=5 * BYTES_PER_TOKEN)
+    caches = PrefixCaches(CONFIG, conversations=3, limit_bytes=5 * BYTES_PER_TOKEN)
     assert prefix(1, 2, 3).size_bytes == 3 * BYTES_PER_TOKEN
+    for ids in ([1, 2, 3], [4, 5, 6], [7, 8, 9]):
+        caches.keep(prefix(*ids))  # at rest, one more than the limit: the last one's
+    assert [caches.take([*ids, 0]).ids for ids in ([4, 5, 6], [1, 2, 3], [7, 8, 9])] == [[4, 5, 6], [], [7, 8, 9]]
+
+
+def test_the_last_conversation_goes_on_whatever_the_limit_and_makes_room_for_another() -> None:
+    caches = PrefixCaches(CONFIG, limit_bytes=1)
     caches.keep(prefix(1, 2, 3))
-    caches.keep(prefix(4, 5, 6))
-    assert [caches.take([*ids, 0]).ids for ids in ([1, 2, 3], [4, 5, 6])] == [[], [4, 5, 6]]
-    caches.keep(prefix(1, 2, 3, 4, 5, 6))
-    assert caches.take([1, 2, 3, 4, 5, 6, 0]).ids == []
+    mine = caches.take([1, 2, 3, 4])
+    assert mine.ids == [1, 2, 3]
+    caches.keep(mine)
+    assert caches.take([9, 9]).ids == []  # another turn runs now: its cache stands where the last one's stood
+    assert caches.take([1, 2, 3, 4]).ids == []
 
 
 def test_a_cache_that_a_failed_pass_left_behind_is_not_kept() -> None:
