@@ -16,9 +16,9 @@ from pathlib import Path
 from demos import cli
 from demos.terminal import printable
 from models import catalog, zerogpu
-from models.footprint import ENDPOINT_BACKENDS
+from models.memory.footprint import ENDPOINT_BACKENDS
+from models.memory.room import this_machine
 from models.registry import Registry
-from models.room import this_machine
 from models.zerogpu import TORCH_BACKENDS
 from shared import settings as settings_module
 from shared import sizes

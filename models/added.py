@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from models import catalog, local, sources
 from models.catalog_text import written
-from models.landing import landing_names
-from models.request import Limits, opened
+from models.downloads.landing import landing_names
+from models.downloads.request import Limits, opened
 from models.sources.answers import body_of, expect_ok
 from models.sources.listing import Description, loadable
 from shared.engine import Cancel, ModelSpec, Source, SourceKind

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import filelock
 
-from models import pickles, provenance, sources
-from models.landing import Landing, landing_names
-from models.request import Limits, stop_if
+from models import sources
+from models.downloads import pickles, provenance
+from models.downloads.landing import Landing, landing_names
+from models.downloads.request import Limits, stop_if
+from models.downloads.transfer import Meter, check_space
 from models.sources import Wanted
-from models.transfer import Meter, check_space
 from shared.engine import Cancel, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 

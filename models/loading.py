@@ -9,9 +9,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from models import footprint
-from models.room import Room
-from models.slots import Slot, Slots
+from models.memory import footprint
+from models.memory.room import Room
+from models.memory.slots import Slot, Slots
 from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Progress
 from shared.errors import ModelUnavailable, OutOfMemory
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from models import gguf
-from models.chat_template import ChatTemplate
+from models.prompts.chat_template import ChatTemplate
 from shared import chatml
 from shared.chatml import Dialect
 from shared.engine import Capability, ModelSpec, Source

@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from models import catalog, footprint
-from models.footprint import ENDPOINT_BACKENDS as ENDPOINT_BACKENDS
-from models.idle import unload_idle
+from models import catalog
 from models.loading import Load, Loader, load_backend
-from models.memory import Device, Plan
-from models.room import Measure, NeedOf, Room, this_machine
-from models.slots import Slot, Slots
+from models.memory import footprint
+from models.memory.footprint import ENDPOINT_BACKENDS as ENDPOINT_BACKENDS
+from models.memory.idle import unload_idle
+from models.memory.plan import Device, Plan
+from models.memory.room import Measure, NeedOf, Room, this_machine
+from models.memory.slots import Slot, Slots
 from shared.engine import Cancel, Cancelled, Capability, Engine, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
 

@@ -8,7 +8,7 @@ InternLM v1 writes its role marks as ordinary text, so there a mark that somebod
 `< |Bot|>`. It is the only place where text is not sent exactly as it was written.
 
 Does not know any tokenizer, model or backend. A model's own default system text belongs to its `ModelSpec`; a model's own
-Jinja template (the dialect `template`) is rendered by `models.chat_template`.
+Jinja template (the dialect `template`) is rendered by `models.prompts.chat_template`.
 
 Sources: InternLM's `chat/chat_format.md` (internlm1, internlm2), Qwen2.5's chat template (the tool format of chatml), the
 demos and the `chat()` of InternLM-XComposer2 and 2.5 (xcomposer2 …).

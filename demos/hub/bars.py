@@ -11,7 +11,7 @@ from typing import Any
 
 from demos.render import size
 from demos.strings import Strings
-from models.memory import CPU, Device, Plan
+from models.memory.plan import CPU, Device, Plan
 
 DTYPES = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 4, "8bit": 8, "4bit": 4}
 View = dict[str, Any]

@@ -23,11 +23,12 @@ from demos.hub.bars import View
 from demos.hub.rows import Facts
 from demos.strings import Language, Strings
 from demos.tab import App
-from models import provenance, sources
+from models import sources
 from models.added import Added
-from models.footprint import ENDPOINT_BACKENDS
+from models.downloads import provenance
 from models.jobs import Job, Jobs
-from models.memory import Device, Plan
+from models.memory.footprint import ENDPOINT_BACKENDS
+from models.memory.plan import Device, Plan
 from shared.engine import ModelSpec
 from shared.errors import DemoError
 

@@ -17,9 +17,9 @@ from demos.hub import bars
 from demos.hub.bars import View, precision
 from demos.render import size
 from demos.strings import Strings
-from models.footprint import ENDPOINT_BACKENDS
 from models.jobs import Job
-from models.memory import Plan
+from models.memory.footprint import ENDPOINT_BACKENDS
+from models.memory.plan import Plan
 from models.registry import ModelState
 from shared.engine import ModelSpec, Progress
 from shared.errors import DemoError

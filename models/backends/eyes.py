@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor, PreTrainedModel
 from models.architectures.tiles import image_pixels, image_tokens, tiling
 from models.architectures.xcomposer2 import InternLMXComposer2ForCausalLM
 from models.backends.pictures import Eyes, Layout
-from models.tokenizer import ChatTokenizer
+from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import IDEFICS3_PICTURE, INTERNVL_PICTURE, Control, Piece, Plain, merged
 from shared.errors import BadRequest, ModelUnavailable
 

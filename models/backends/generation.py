@@ -22,8 +22,8 @@ from models.backends.pictures import Eyes, Gaze, Prompt, prompt_of
 from models.backends.prefix_cache import BYTES, Prefix, PrefixCaches
 from models.backends.safetensors_folder import Checkpoint
 from models.backends.sampler import Sampler
-from models.choices import Choices
-from models.tokenizer import ChatTokenizer, Detokenizer
+from models.prompts.choices import Choices
+from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import Dialect, Piece, Plain
 from shared.engine import Cancel, ModelSpec, Sampling
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory

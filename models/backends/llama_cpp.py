@@ -25,9 +25,10 @@ from typing import IO, Any
 
 import httpx
 
-from models import gguf, local, verified
+from models import gguf, local
 from models.backends import llama_failure
 from models.connection import Line
+from models.downloads import verified
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options

@@ -2,7 +2,7 @@
 
 Options of a spec: `model` (empty: the first the server offers), `api_key`, `api_key_env` (a variable that holds it),
 `prefill` ("" none, "native": a trailing assistant message is continued by itself, "continue_final_message": as vLLM and
-SGLang ask for it), `extra` ("auto", "full", "plain": who gets top-k and the repetition penalty, see `models.openai_wire`),
+SGLang ask for it), `extra` ("auto", "full", "plain": who gets top-k and the repetition penalty, see `models.openai.wire`),
 `timeout` (seconds of silence, default 120), `retries` (default 2; only before the answer begins). The address is the spec's
 source of the kind `endpoint`.
 
@@ -26,9 +26,9 @@ from typing import Any
 import httpx
 import openai
 
-from models.openai_endpoint import Call, Endpoint
-from models.openai_errors import Asked, explain, not_openai, server_text
-from models.openai_wire import Answer, Server, messages_to_wire, read_choice, read_server, sampling_to_wire, tools_to_wire
+from models.openai.endpoint import Call, Endpoint
+from models.openai.errors import Asked, explain, not_openai, server_text
+from models.openai.wire import Answer, Server, messages_to_wire, read_choice, read_server, sampling_to_wire, tools_to_wire
 from shared import chatml
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure

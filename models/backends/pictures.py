@@ -21,7 +21,7 @@ import PIL.Image
 import PIL.ImageOps
 import torch
 
-from models.tokenizer import ChatTokenizer
+from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import ImageSlot, Piece
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest

@@ -2,7 +2,7 @@
 
 Options of a spec: `device` (auto, cpu, cuda, cuda:N, mps), `dtype` (auto, float32, bfloat16, float16, 8bit, 4bit), `offload`
 (weights may lie on the CPU; the plan reads it) and `gpu_memory` (bytes of weights that go on the GPU; the plan sets it).
-Does not decide who must leave; that is the plan's (`models.memory`). Measured on a CPU only, not on a GPU.
+Does not decide who must leave; that is the plan's (`models.memory.plan`). Measured on a CPU only, not on a GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers import BitsAndBytesConfig
 
-from models.memory import CPU, Device
+from models.memory.plan import CPU, Device
 from shared.engine import ModelSpec
 from shared.errors import BadRequest, ModelUnavailable
 

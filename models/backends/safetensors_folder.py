@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from models.architectures import Described, describe, load_tokenizer
 from models.local import template_of_processor
-from models.tokenizer import ChatTokenizer
+from models.prompts.tokenizer import ChatTokenizer
 from shared.engine import Cancelled
 from shared.errors import ModelUnavailable
 

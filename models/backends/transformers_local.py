@@ -20,7 +20,7 @@ from models.backends.eyes import eyes_of
 from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
 from models.backends.pictures import Eyes
 from models.backends.safetensors_folder import Checkpoint, read_checkpoint
-from models.chat_template import ChatTemplate
+from models.prompts.chat_template import ChatTemplate
 from models.worker import Worker
 from shared import chatml
 from shared.chatml import Dialect, Piece

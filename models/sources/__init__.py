@@ -12,14 +12,14 @@ from typing import TypeVar
 
 import httpx
 
+from models.downloads.request import Interrupted, Limits, opened, reason
+from models.downloads.transfer import Remote
 from models.package_index import public_index
-from models.request import Interrupted, Limits, opened, reason
 from models.sources import huggingface, modelscope, openxlab, pypi
 from models.sources.answers import body_of, expect_ok
 from models.sources.huggingface import in_hub_cache
 from models.sources.listing import Description, Found, Wanted, loadable
 from models.sources.pypi import index_url
-from models.transfer import Remote
 from shared.engine import Cancel, Source, SourceKind
 from shared.errors import BadRequest, ModelUnavailable
 

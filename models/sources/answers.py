@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from models.request import RETRY_STATUS, Interrupted, refusal
+from models.downloads.request import RETRY_STATUS, Interrupted, refusal
 from shared.errors import ModelUnavailable
 
 LIMIT = 20 << 20  # bytes of an index page or a file list

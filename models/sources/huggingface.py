@@ -18,10 +18,10 @@ import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in its __all__
 
-from models.request import Limits, opened
+from models.downloads.request import Limits, opened
+from models.downloads.transfer import Remote
 from models.sources.answers import expect_ok, json_of
 from models.sources.listing import Found, Wanted
-from models.transfer import Remote
 from shared.engine import Cancel, Source
 from shared.errors import BadRequest, ModelUnavailable
 

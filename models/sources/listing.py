@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from models.transfer import Remote
+from models.downloads.transfer import Remote
 from shared.errors import ModelUnavailable
 
 # Weights, what transformers reads beside them, and the licence they come under: neither code (*.py) nor pickles.

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from models.request import Interrupted, Limits, interruptible
+from models.downloads.request import Interrupted, Limits, interruptible
+from models.downloads.transfer import Remote
 from models.sources.listing import Found, Wanted
-from models.transfer import Remote
 from shared.engine import Cancel, Source
 from shared.errors import ModelUnavailable
 

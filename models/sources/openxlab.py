@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from models.request import Limits, opened
+from models.downloads.request import Limits, opened
+from models.downloads.transfer import Remote
 from models.sources.answers import expect_ok, json_of
 from models.sources.listing import Found, Wanted
-from models.transfer import Remote
 from shared.engine import Cancel, Source
 from shared.errors import BadRequest, ModelUnavailable
 

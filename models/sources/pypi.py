@@ -23,11 +23,11 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from models.downloads.request import Limits, opened
+from models.downloads.transfer import Remote
 from models.package_index import public_index
-from models.request import Limits, opened
 from models.sources.answers import body_of, expect_ok
 from models.sources.listing import Found, Wanted
-from models.transfer import Remote
 from shared.engine import Cancel, Cancelled, Source
 from shared.errors import BadRequest, ModelUnavailable
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from models.memory import CPU, Device, Need
+from models.memory.plan import CPU, Device, Need
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Progress, Sampling, ToolSpec
 from shared.errors import DemoError

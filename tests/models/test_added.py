@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models import catalog
 from models.added import Added, Choice, Wish
 from models.catalog_text import written
-from models.request import Limits
+from models.downloads.request import Limits
 from shared.engine import ModelSpec, Sampling, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.gguf_file import CHATML_TEMPLATE, METADATA
@@ -135,7 +135,7 @@ def test_what_was_added_is_there_again_and_a_removed_one_is_not(tmp_path: Path) 
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-SOURCES = st.builds(Source, kind=st.just("hf"), ref=TEXT.filter(bool), revision=TEXT, files=st.lists(TEXT, max_size=3).map(tuple))
+SOURCES = st.builds(Source, kind=st.just("path"), ref=TEXT.filter(bool), revision=TEXT, files=st.lists(TEXT, max_size=3).map(tuple))
 SPECS = st.builds(
     ModelSpec,
     id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.download import Store, default_order, time_zone
-from models.request import Limits
+from models.downloads.request import Limits
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.servers import Served, Server

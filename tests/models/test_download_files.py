@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.download import Store
-from models.landing import landing_names
+from models.downloads.landing import landing_names
 from shared.engine import Cancel, ModelSpec, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.servers import Served, Server

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from models.download import Store
-from models.request import Limits
+from models.downloads.request import Limits
 from shared.engine import Cancel, Cancelled, ModelSpec, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.servers import Served, Server

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.tokenizer import ChatTokenizer
+from models.prompts.tokenizer import ChatTokenizer
 from shared import chatml
 from shared.chatml import Dialect, ImageSlot
 from shared.messages import Image, Message, Part, Text, assistant, system, user

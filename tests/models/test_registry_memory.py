@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from models.memory import Plan
+from models.memory.plan import Plan
 from shared.engine import Cancel, Cancelled, ModelSpec
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory, UnknownModel
 from tests.models.pressure import MB, Machine, Turn, use

@@ -9,7 +9,7 @@ from demos.tab import App
 from models.added import FILE, Added
 from models.backends.scripted import Scripted
 from models.jobs import Jobs
-from models.memory import CPU, Device, Need
+from models.memory.plan import CPU, Device, Need
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Progress, Source
 from shared.errors import ModelUnavailable

@@ -14,7 +14,7 @@ import pytest
 
 from demos.hub.board import Board
 from demos.tab import App
-from models import provenance
+from models.downloads import provenance
 from models.jobs import Jobs
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest

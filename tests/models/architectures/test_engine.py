@@ -12,7 +12,7 @@ import torch
 from models.architectures import load_model, load_tokenizer
 from models.backends import transformers_local
 from models.backends.safetensors_folder import read_checkpoint
-from models.tokenizer import ChatTokenizer, Detokenizer
+from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import DIALECTS
 from shared.engine import Cancel, ModelSpec, Sampling
 from shared.events import Done, TextDelta

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
 from models.architectures import load_tokenizer, sentence_pieces
-from models.tokenizer import ChatTokenizer, Detokenizer
+from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import INTERNLM1, INTERNLM2, XCOMPOSER2, Control, Plain
 from shared.errors import ModelUnavailable
 from tests.models.architectures.checkpoints import GOLDEN

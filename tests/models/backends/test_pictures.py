@@ -23,7 +23,7 @@ from models.backends.generation import PREFILL_BATCH, Decoder
 from models.backends.pictures import Gaze, Layout, Prompt, open_picture, prompt_of, size_of, upright
 from models.backends.prefix_cache import Prefix
 from models.backends.transformers_local import TransformersLocal
-from models.tokenizer import ChatTokenizer
+from models.prompts.tokenizer import ChatTokenizer
 from shared import chatml
 from shared.chatml import ImageSlot, Plain
 from shared.engine import Cancel, ModelSpec, Sampling

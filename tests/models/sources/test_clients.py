@@ -16,9 +16,9 @@ import huggingface_hub
 import pytest
 
 from models import sources
-from models.request import Limits
+from models.downloads.request import Limits
+from models.downloads.transfer import Meter, download
 from models.sources import modelscope as our_modelscope
-from models.transfer import Meter, download
 from shared.engine import Cancel, Source
 from shared.errors import ModelUnavailable
 from tests import hubs

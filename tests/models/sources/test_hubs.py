@@ -12,7 +12,7 @@ import pytest
 
 from models import sources
 from models.download import Store
-from models.request import Limits
+from models.downloads.request import Limits
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Source, SourceKind
 from shared.errors import BadRequest, ModelUnavailable
 from tests.hubs import COMMIT, HUBS, REF, Repository

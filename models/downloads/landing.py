@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from models import provenance
-from models.provenance import Came
-from models.request import Limits, stop_if
+from models.downloads import provenance
+from models.downloads.provenance import Came
+from models.downloads.request import Limits, stop_if
+from models.downloads.transfer import CHUNK, Meter, check_space, discard, download
 from models.sources import Found, Wanted
-from models.transfer import CHUNK, Meter, check_space, discard, download
 from shared.engine import Cancel, Source
 from shared.errors import BadRequest, ModelUnavailable
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.memory import CPU, Device, Held, Need, plan, room_on
+from models.memory.plan import CPU, Device, Held, Need, plan, room_on
 
 CPU_8 = Device(CPU, "a processor", 8, 8, 8)
 GPU_8 = Device("cuda:0", "a GPU", 8, 8, 8)

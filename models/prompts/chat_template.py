@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from models.template_wire import Wire, attempts
+from models.prompts.template_wire import Wire, attempts
 from shared.chatml import Control, ImageSlot, Piece, Plain, merged
 from shared.engine import ToolSpec
 from shared.errors import BadRequest, ModelUnavailable

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models import advice, footprint
-from models.footprint import ENDPOINT_BACKENDS
-from models.memory import CPU, Device, Held, Need, Plan, room_on, room_without
-from models.memory import plan as planned
-from models.slots import Slot, Slots
+from models.memory import advice, footprint
+from models.memory.footprint import ENDPOINT_BACKENDS
+from models.memory.plan import CPU, Device, Held, Need, Plan, room_on, room_without
+from models.memory.plan import plan as planned
+from models.memory.slots import Slot, Slots
 from models.zerogpu import TORCH_BACKENDS
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, OutOfMemory
@@ -27,7 +27,7 @@ NOWHERE = Device(CPU, "", 0, 0, 0)
 
 def this_machine(*, gpu: bool = True, limit: Size = WHOLE) -> tuple[Device, ...]:
     """The devices of this machine, measured now: the CPU first."""
-    from models import machine  # needs a package; `doctor` must run where there are none
+    from models.memory import machine  # needs a package; `doctor` must run where there are none
 
     return machine.devices(gpu=gpu, limit=limit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from models.slots import Slots
+from models.memory.slots import Slots
 
 
 def unload_idle(slots: Slots, seconds: float) -> threading.Thread:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models import verified
+from models.downloads import verified
 from shared.engine import Cancel, Cancelled, ModelSpec, Source
 from shared.errors import ModelUnavailable
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 
-from models.tokenizer import ChatTokenizer, Detokenizer
+from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared import chatml
 from shared.chatml import CHATML, Control, ImageSlot, Plain, render
 from shared.errors import BadRequest

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 
 import httpx
 
-from models.request import RETRY_STATUS, Interrupted, Limits, opened, reason, refusal, stop_if
+from models.downloads.request import RETRY_STATUS, Interrupted, Limits, opened, reason, refusal, stop_if
 from shared.engine import Cancel, OnProgress, Progress
 from shared.errors import ModelUnavailable
 

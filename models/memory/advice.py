@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from models.memory import CPU, Need, Plan
+from models.memory.plan import CPU, Need, Plan
 from shared.engine import ModelSpec
 from shared.errors import OutOfMemory
 from shared.sizes import written

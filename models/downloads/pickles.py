@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from models.transfer import check_space
+from models.downloads.transfer import check_space
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import ModelUnavailable
 
 OPTION = "pickle"
-CHILD = Path(__file__).parent / "backends" / "pickle_child.py"
+CHILD = Path(__file__).parents[1] / "backends" / "pickle_child.py"
 
 
 def opted_in(spec: ModelSpec) -> bool:

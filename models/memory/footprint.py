@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models import gguf
-from models.memory import CPU, Need
+from models.memory.plan import CPU, Need
 from shared.engine import ModelSpec
 from shared.errors import ModelUnavailable
 

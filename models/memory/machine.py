@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from models.memory import CPU, Device
+from models.memory.plan import CPU, Device
 from shared.sizes import WHOLE, Size
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from models import footprint
 from models.backends import prefix_cache
-from models.footprint import KEPT_BYTES, LLAMA_PROCESS, PICTURES_WORKING, SLACK, TORCH_WORKING
+from models.memory import footprint
+from models.memory.footprint import KEPT_BYTES, LLAMA_PROCESS, PICTURES_WORKING, SLACK, TORCH_WORKING
 from shared.engine import ModelSpec
 from tests.gguf_file import METADATA, gguf
 from tests.tiny_models import tiny_llama_folder

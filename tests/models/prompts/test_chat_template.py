@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from models import chat_template
-from models.chat_template import ChatTemplate
+from models.prompts import chat_template
+from models.prompts.chat_template import ChatTemplate
 from shared.chatml import Control, ImageSlot, Piece, Plain, as_text
 from shared.engine import ToolSpec
 from shared.errors import BadRequest, ModelUnavailable

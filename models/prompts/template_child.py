@@ -1,4 +1,4 @@
-"""The process that renders a model's own Jinja template for `models.chat_template`, which starts this file by its path.
+"""The process that renders a model's own Jinja template for `models.prompts.chat_template`, which starts this file by its path.
 
 A template is a program from the internet: in jinja2's sandbox it reaches nothing, but it may loop or grow for ever, and only
 a process can be stopped then. Its memory is limited here, its time by whoever waits for it.

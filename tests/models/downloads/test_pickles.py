@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.download import Store
-from models.request import Limits
+from models.downloads.request import Limits
 from shared.engine import Cancel, Cancelled, ModelSpec, Progress, Source
 from shared.errors import ModelUnavailable
 from tests import hubs

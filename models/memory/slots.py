@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.memory import Device, Held, Plan
+from models.memory.plan import Device, Held, Plan
 from shared.engine import Engine, ModelSpec
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.choices import Choices
+from models.prompts.choices import Choices
 
 END = 99
 

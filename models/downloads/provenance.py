@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from models.transfer import Remote
+from models.downloads.transfer import Remote
 
 NAMES = ".files.json"  # the files of a model whose source did not list them; written last, so it also says "complete"
 ORIGINS = ".origin.json"

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models import machine
-from models.memory import CPU
+from models.memory import machine
+from models.memory.plan import CPU
 from shared.sizes import WHOLE, Size
 
 GB = 10**9
