@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.quantizers.quantizers_utils import should_convert_module
 
+from models.architectures import load_model
 from models.backends import placement
 from models.backends.placement import Machine
 from shared.engine import ModelSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable
+from tests.seeing_models import native_folder, xcomposer2_folder
 from tests.tiny_models import tiny_llama_folder
 
 LAPTOP = Machine(cuda=0, mps=False, bfloat16=False, bitsandbytes=False)
@@ -63,6 +68,18 @@ def test_quantised_weights(machine: Machine, compute: str) -> None:
     config = four.arguments["quantization_config"]
     assert config.load_in_4bit and config.bnb_4bit_compute_dtype is getattr(torch, compute) and config.bnb_4bit_quant_type == "nf4"
     assert four.arguments["device_map"] == {"": four.device}
+    assert eight.arguments["quantization_config"].llm_int8_skip_modules == config.llm_int8_skip_modules == placement.WHOLE
+
+
+@pytest.mark.parametrize("kind", ["xcomposer2", "smolvlm", "internvl", "llava", "llama"])
+def test_what_sees_and_what_scores_is_never_quantised(kind: str, tmp_path: Path) -> None:
+    made = {"xcomposer2": xcomposer2_folder, "llama": tiny_llama_folder}.get(kind, lambda path: native_folder(path, kind))
+    model = load_model(made(tmp_path / "m"))
+    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    quantised = {name for name in linear if should_convert_module(name, placement.WHOLE)}
+    assert {name.split(".")[-1] for name in linear - quantised} >= {"output" if kind == "xcomposer2" else "lm_head"}
+    assert quantised and all("layers." in name for name in quantised)
+    assert not [name for name in quantised if "vi" in name.split("layers.")[0]]  # vit, vision_tower, vision_model
 
 
 def test_offload() -> None:
