@@ -63,10 +63,10 @@ def build_registry(settings: Settings) -> Registry:
     if settings.demo:
         specs = (DEMO, *specs)
     if settings.api_base:
-        specs = (_endpoint(settings), *specs)
+        specs = _instead(_endpoint(settings), specs)
     asked = settings.model
     if asked and asked not in {spec.id for spec in specs} and Path(asked).expanduser().exists():
-        specs = (local.spec_of_path(Path(asked).expanduser()), *specs)
+        specs = _instead(local.spec_of_path(Path(asked).expanduser()), specs)
         asked = specs[0].id
     specs = zerogpu.offered(tuple(placed(spec, settings) for spec in specs), os.environ, asked=asked)
     store = Store(settings.models_path, source=settings.source, offline=settings.offline)
@@ -134,6 +134,11 @@ def _run(settings: Settings, flags: dict[str, object]) -> int:
         return app.serve(settings, registry, start_model(settings, registry))
     finally:
         registry.close()
+
+
+def _instead(first: ModelSpec, specs: Sequence[ModelSpec]) -> tuple[ModelSpec, ...]:
+    """`first` in front, and nothing else of that id: servers and folders often bear the name of a model in the catalog."""
+    return (first, *(spec for spec in specs if spec.id != first.id))
 
 
 def _endpoint(settings: Settings) -> ModelSpec:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import launch
 from models import catalog
-from shared.engine import ModelSpec
+from shared.engine import ModelSpec, Source
 from shared.errors import BadRequest
 from shared.settings import Settings
+from tests.gguf_file import METADATA, gguf
 
 TORCH = ModelSpec("t", "transformers_local", (), context=8192, options={"dtype": "float32"})
 LLAMA = ModelSpec("g", "llama_cpp", (), context=4096)
@@ -49,6 +51,28 @@ def test_a_registry_of_the_settings() -> None:
         assert registry.spec("t").options["device"] == "cpu"  # also what is added later
         plan = registry.plan(catalog.DEFAULT_MODEL)
         assert plan.fits and plan.device.id == "cpu" and plan.needed > plan.weights > 90_000_000
+    finally:
+        registry.close()
+
+
+def test_a_server_may_bear_the_name_of_a_model_in_the_catalog() -> None:
+    name = catalog.read(catalog.BUILT_IN)[-1].id
+    settings = Settings(api_base="http://127.0.0.1:9/v1", api_model=name)
+    registry = launch.build_registry(settings)
+    try:
+        assert registry.spec(launch.start_model(settings, registry)).backend == "openai_remote"
+        assert [spec.id for spec in registry.specs()].count(name) == 1
+    finally:
+        registry.close()
+
+
+def test_a_file_may_bear_the_name_of_a_model_in_the_catalog(tmp_path: Path) -> None:
+    path = tmp_path / f"{catalog.DEFAULT_MODEL}.gguf"
+    path.write_bytes(gguf(METADATA))
+    settings = Settings(model=str(path))
+    registry = launch.build_registry(settings)
+    try:
+        assert registry.spec(launch.start_model(settings, registry)).sources == (Source("path", str(path)),)
     finally:
         registry.close()
 
