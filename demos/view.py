@@ -68,11 +68,12 @@ def known(app: App, model_id: str) -> str:
 
 
 def resting_pill(app: App, model_id: str, t: Strings) -> View:
-    """The pill when nothing runs for this visitor."""
+    """The pill when nothing runs for this visitor: the model, and the memory it holds; where it is not loaded, its size."""
     spec = app.registry.spec(known(app, model_id))
+    weight = app.registry.held().get(spec.id) or spec.size_bytes
     states = {"ready": "ready", "busy": "ready", "endpoint": "ready", "loading": "busy"}
     state = states.get(app.registry.state(spec.id), "none")
-    detail = t("pill.loading") if state == "busy" else render.size(spec.size_bytes) if spec.size_bytes else ""
+    detail = t("pill.loading") if state == "busy" else render.size(weight) if weight else ""
     return {"pill": {"state": state, "name": spec.id, "detail": detail}}
 
 
