@@ -18,7 +18,7 @@ from models import catalog, local, sources
 from models.catalog_text import written
 from models.downloads.landing import landing_names
 from models.downloads.request import Limits, opened
-from models.sources.answers import body_of, expect_ok
+from models.sources.answers import expect_ok
 from models.sources.listing import Description, loadable
 from shared.engine import Cancel, ModelSpec, Source, SourceKind
 from shared.errors import BadRequest, ModelUnavailable
@@ -52,8 +52,8 @@ class Choice:
 class Added:
     """The catalog file at `path`; one per process."""
 
-    def __init__(self, path: Path, *, hf_endpoint: str | None = None, limits: Limits = Limits()) -> None:
-        self._path, self._hf_endpoint, self._limits = path, hf_endpoint, limits
+    def __init__(self, path: Path, *, offline: bool = False, hf_endpoint: str | None = None, limits: Limits = Limits()) -> None:
+        self._path, self._offline, self._hf_endpoint, self._limits = path, offline, hf_endpoint, limits
         self._lock = threading.Lock()
 
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -84,15 +84,17 @@ class Added:
         """The spec of what was wished for, under an id that none of `taken` has; or what there is to choose from.
 
         `paths` allows files of this machine. Raises `BadRequest` and `ModelUnavailable`."""
-        if HUB_ID.fullmatch(wish.ref) and not (paths and Path(wish.ref).exists()):
+        if HUB_ID.fullmatch(wish.ref) and not (paths and os.path.exists(wish.ref)):
             found = self._of_hub(wish, cancel if cancel is not None else Cancel())
         elif paths:
-            found = local.spec_of_path(Path(wish.ref).expanduser())
+            found = _of_path(wish.ref)
         else:
             raise BadRequest(f"{wish.ref!r} is no id of a hub.", "Write it as owner/name.")
         return found if isinstance(found, Choice) else _under_a_free_id(found, taken)
 
     def _of_hub(self, wish: Wish, cancel: Cancel) -> ModelSpec | Choice:
+        if self._offline:
+            raise ModelUnavailable(f"{wish.ref} cannot be added: the network is switched off.", "Start without --offline, or give a path.")
         kind = next((hub for hub in sources.HUBS if hub == wish.source), None)
         if kind is None:
             raise BadRequest(f"There is no hub {wish.source!r}.", f"Choose one of {', '.join(sources.HUBS)}.")
@@ -128,7 +130,8 @@ class Added:
             folder = Path(made)
             (folder / "config.json").write_text(there.config, "utf-8")
             for name in names:
-                (folder / name).write_text(self._text(replace(source, files=(name,)), cancel), "utf-8")
+                text = sources.text_of(replace(source, files=(name,)), cancel, self._limits, self._hf_endpoint)
+                (folder / name).write_text(text, "utf-8")
             spec = local.spec_of_folder(folder)
         return replace(spec, id=_id_of(source.ref), sources=(source,), size_bytes=size)
 
@@ -136,7 +139,7 @@ class Added:
         first = source.files[0]
         with tempfile.TemporaryDirectory() as made:
             beginning = Path(made) / PurePosixPath(first).name
-            spec = self._peeked(source, beginning, size, cancel)
+            spec = sources.patiently(lambda: self._peeked(source, beginning, size, cancel), cancel, self._limits)
         return replace(spec, sources=(source,), size_bytes=size)
 
     def _peeked(self, source: Source, beginning: Path, size: int, cancel: Cancel) -> ModelSpec:
@@ -158,12 +161,6 @@ class Added:
                     if ended or enough == PEEKS[-1]:
                         raise
         raise AssertionError("the last peek returns or raises")
-
-    def _text(self, source: Source, cancel: Cancel) -> str:
-        remote = sources.locate(source, cancel, self._limits, self._hf_endpoint).wanted[0].remote
-        with opened(remote.url, remote.headers, cancel, self._limits) as response:
-            expect_ok(response)
-            return body_of(response)
 
     def _write(self, specs: tuple[ModelSpec, ...]) -> None:
         """In one step: a program that dies meanwhile leaves the old file. Nothing is left of an empty one."""
@@ -194,14 +191,23 @@ def _ggufs(there: Description) -> dict[str, tuple[tuple[str, ...], int]]:
     return found
 
 
+def _of_path(text: str) -> ModelSpec:
+    try:
+        return local.spec_of_path(Path(os.path.expanduser(text)))  # unlike pathlib's it leaves alone a home that is not there
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{text!r} cannot be read: {getattr(error, 'strerror', None) or error}.", "Check the path.") from error
+
+
 def _under_a_free_id(spec: ModelSpec, taken: Collection[ModelSpec]) -> ModelSpec:
-    """`spec` under its own id, or with a number behind it. Raises `BadRequest` where the very same model is in the list."""
+    """`spec` under its own id, or with a number behind it. Raises `BadRequest` where the very same model is in the list.
+
+    Ids name folders, and to many systems `Qwen` and `qwen` are one."""
     same = next((known for known in taken if set(known.sources) & set(spec.sources)), None)
     if same is not None:
         raise BadRequest(f"That model is in the list already, as {same.id}.")
-    ids = {known.id for known in taken}
+    ids = {known.id.casefold() for known in taken}
     free = (spec.id if n == 1 else f"{spec.id[:96]}-{n}" for n in range(1, len(ids) + 2))
-    return replace(spec, id=next(candidate for candidate in free if candidate not in ids))
+    return replace(spec, id=next(candidate for candidate in free if candidate.casefold() not in ids))
 
 
 def _id_of(ref: str) -> str:

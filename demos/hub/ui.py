@@ -46,7 +46,7 @@ TEMPLATE = """<div class="pz-hub">
 
 def build(app: App) -> None:
     jobs = app.jobs if app.jobs is not None else Jobs(app.registry)
-    added = Added(app.settings.data_path / added_models.FILE)
+    added = Added(app.settings.data_path / added_models.FILE, offline=app.settings.offline)
     board = Board(app, jobs, added)
     actions = Actions(app, jobs, added, may=board.may)
     gr.HTML(

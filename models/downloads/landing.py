@@ -89,7 +89,8 @@ def landing_names(names: Sequence[str]) -> list[str]:
     that leads out of the model's folder."""
     for name in names:
         path = PurePosixPath(name)
-        if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or path.name.startswith("."):
+        odd = not name.isprintable() or any(sign in name for sign in ("\\", ":"))
+        if odd or not path.name or path.is_absolute() or ".." in path.parts or path.name.startswith("."):
             raise BadRequest(f"{name!r} is no file name inside a model.", "Correct the catalog.")
     common = os.path.commonpath([PurePosixPath(name).parent.as_posix() for name in names]) if names else ""
     return [PurePosixPath(name).relative_to(common or ".").as_posix() for name in names]

@@ -40,9 +40,9 @@ def locate(
     if source.kind not in (*HUBS, "pypi"):
         raise ModelUnavailable(f"nothing can be downloaded from a source of the kind {source.kind}")
     if source.kind == "pypi":
-        return _patiently(lambda: pypi.locate(source, cancel, limits), cancel, limits)
+        return patiently(lambda: pypi.locate(source, cancel, limits), cancel, limits)
     if source.kind == "hf" and source.files:  # a mirror need not know the Hub's listing for these
-        return _patiently(lambda: huggingface.named(source, cancel, limits, hf_endpoint), cancel, limits)
+        return patiently(lambda: huggingface.named(source, cancel, limits, hf_endpoint), cancel, limits)
     found = _listing(source, cancel, limits, hf_endpoint)
     by_name = {want.names[0]: want for want in found.wanted}
     missing = [name for name in source.files if name not in by_name]
@@ -67,7 +67,7 @@ def describe(
     found = _listing(Source(kind, ref, revision), cancel, limits, hf_endpoint)
     files = tuple((want.names[0], want.remote.size or 0) for want in found.wanted)
     config = next((want.remote for want in found.wanted if want.names[0] == CONFIG), None)
-    text = _patiently(lambda: _text(config, cancel, limits), cancel, limits) if config else ""
+    text = patiently(lambda: _text(config, cancel, limits), cancel, limits) if config else ""
     return Description(files, text, found.revision, found.host)
 
 
@@ -86,12 +86,18 @@ def _listing(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | 
         "modelscope": lambda: modelscope.listing(source, cancel, limits),
         "openxlab": lambda: openxlab.listing(source, cancel, limits),
     }
-    return _patiently(asks[source.kind], cancel, limits)
+    return patiently(asks[source.kind], cancel, limits)
 
 
 def _check_name(ref: str) -> None:
     if not _NAME.fullmatch(ref):
         raise BadRequest(f"{ref!r} is no name of a repository.", "Write it as owner/name.")
+
+
+def text_of(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | None = None) -> str:
+    """The first file that `source` names, as text. Raises as `locate` does."""
+    remote = locate(source, cancel, limits, hf_endpoint).wanted[0].remote
+    return patiently(lambda: _text(remote, cancel, limits), cancel, limits)
 
 
 def _text(remote: Remote, cancel: Cancel, limits: Limits) -> str:
@@ -100,7 +106,7 @@ def _text(remote: Remote, cancel: Cancel, limits: Limits) -> str:
         return body_of(response)
 
 
-def _patiently(ask: Callable[[], T], cancel: Cancel, limits: Limits) -> T:
+def patiently(ask: Callable[[], T], cancel: Cancel, limits: Limits) -> T:
     """`ask()`, twice more where that may help. Raises `ModelUnavailable` and `Cancelled`."""
     pauses = iter(limits.backoff[:2])
     while True:
@@ -115,4 +121,4 @@ def _patiently(ask: Callable[[], T], cancel: Cancel, limits: Limits) -> T:
         cancel.wait(pause)
 
 
-__all__ = ["Description", "Found", "Wanted", "describe", "in_hub_cache", "index_url", "label", "locate"]
+__all__ = ["Description", "Found", "Wanted", "describe", "in_hub_cache", "index_url", "label", "locate", "patiently", "text_of"]

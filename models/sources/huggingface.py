@@ -76,6 +76,7 @@ def listing(source: Source, cancel: Cancel, limits: Limits, endpoint: str | None
     try:
         commit = str(answer.get("sha", ""))
         entries = [(str(entry["rfilename"]), entry) for entry in answer["siblings"]]
+        entries = [(name, entry) for name, entry in entries if name.isprintable()]  # others have no address, or no place on a disk
     except (AttributeError, KeyError, TypeError) as error:
         raise ModelUnavailable("the Hub's list of files cannot be read") from error
     revision = commit if _COMMIT.fullmatch(commit) else source.revision
@@ -105,7 +106,7 @@ def _url(source: Source, name: str, revision: str, endpoint: str) -> str:
 def _listed(url: str, headers: Mapping[str, str], entry: Mapping[str, Any]) -> Remote | None:
     """None where the list (of a mirror, perhaps) does not tell the size; the checksum is there for files in LFS."""
     size, stored = entry.get("size"), entry.get("lfs")
-    if not isinstance(size, int) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 60:
         return None
     sha256 = stored.get("sha256") if isinstance(stored, dict) else ""
     return Remote(url, headers, size, sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else "")
@@ -118,13 +119,18 @@ def _ask(url: str, headers: Mapping[str, str], sha256: str, cancel: Cancel, limi
     for _ in range(5):
         with opened(asked, headers, cancel, limits, method="HEAD", follow=False) as response:
             target = urljoin(asked, response.headers.get("Location", ""))
-            if response.is_redirect and httpx.URL(target).netloc == httpx.URL(asked).netloc:
+            if response.is_redirect and _origin(target) == _origin(asked):  # what goes elsewhere does not take the token along
                 asked = target  # a renamed repository
                 continue
             if not response.is_redirect:
                 expect_ok(response)
             return _as_remote(url, headers, response, sha256)
     raise ModelUnavailable("the Hub sends us in circles")
+
+
+def _origin(url: str) -> tuple[str, bytes]:
+    parsed = httpx.URL(url)
+    return parsed.scheme, parsed.netloc
 
 
 def _as_remote(url: str, headers: Mapping[str, str], response: httpx.Response, sha256: str) -> Remote:

@@ -119,6 +119,51 @@ def test_on_a_page_for_others_only_hub_ids_count(tmp_path: Path, ref: str) -> No
         Added(tmp_path / "added.toml").find(Wish(ref), paths=False, taken=())
 
 
+@pytest.mark.parametrize("ref", ["~nobody-of-that-name/x", "a" * 300, "x/" + "a" * 300 + "/y", "x\0y", "no/such"])
+def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Server() as server, pytest.raises((BadRequest, ModelUnavailable), match=r"no model|cannot be"):
+        Added(tmp_path / "added.toml", hf_endpoint=server.url, limits=QUICK).find(Wish(ref), paths=True, taken=())
+
+
+def test_a_template_that_is_no_text_is_told(tmp_path: Path) -> None:
+    for name, body in {"config.json": CONFIG.encode(), "chat_template.jinja": b"\xff", "model.safetensors": b""}.items():
+        (tmp_path / name).write_bytes(body)
+    with pytest.raises(BadRequest, match="cannot be read"):
+        Added(tmp_path / "added.toml").find(Wish(str(tmp_path)), paths=True, taken=())
+
+
+def test_offline_no_hub_is_asked(tmp_path: Path) -> None:
+    with Server() as server, pytest.raises(ModelUnavailable, match="network is switched off"):
+        Added(tmp_path / "added.toml", offline=True, hf_endpoint=server.url).find(Wish("org/tiny"), paths=True, taken=())
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["tiny.gguf", "tokenizer_config.json"])
+@pytest.mark.parametrize("trouble", [Served(status=503), Served(b"x" * 999, cuts=[9] * 9)])
+def test_a_hub_in_trouble_is_told(tmp_path: Path, name: str, trouble: Served) -> None:
+    files = {"tiny.gguf": gguf_bytes(METADATA)}
+    if name != "tiny.gguf":
+        files = {"config.json": CONFIG.encode(), "tokenizer_config.json": TOKENIZER.encode(), "model.safetensors": b""}
+    with Server(hub(files)) as server:
+        server.files[f"/org/tiny/resolve/{COMMIT}/{name}"] = trouble
+        with pytest.raises(ModelUnavailable, match=r"org/tiny cannot be added: .*(503|peer closed)"):
+            find(server, tmp_path)
+
+
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    with Server(hub({"tiny.gguf": gguf_bytes(METADATA)})) as server:
+        server.files[f"/org/tiny/resolve/{COMMIT}/tiny.gguf"].failures = [503, 429]
+        added = Added(tmp_path / "added.toml", hf_endpoint=server.url, limits=Limits(backoff=(0.01, 0.01)))
+        assert isinstance(added.find(Wish("org/tiny"), paths=False, taken=()), ModelSpec)
+
+
+def test_ids_that_are_one_folder_to_some_systems_are_not_two(tmp_path: Path) -> None:
+    there = ModelSpec("TINY", "llama_cpp", (Source("path", "/x"),))
+    with Server(hub({"tiny.gguf": gguf_bytes(METADATA)})) as server:
+        assert spec_of(server, tmp_path, taken=(there,)).id == "tiny-2"
+
+
 def test_what_was_added_is_there_again_and_a_removed_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "added.toml"
     added, specs = Added(path), [ModelSpec(name, "llama_cpp", (Source("hf", f"org/{name}"),)) for name in ("a", "b")]

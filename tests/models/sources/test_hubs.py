@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import threading
 from collections.abc import Callable
@@ -297,3 +298,26 @@ def test_describe_says_why_not(server: Server) -> None:
     server.files[repo.listing] = Served(status=401, headers={"X-Error-Code": "RepoNotFound"})
     with pytest.raises(ModelUnavailable, match="no such repository, or it is private"):
         sources.describe("hf", REF, limits=QUICK, hf_endpoint=server.url)
+
+
+@pytest.mark.parametrize("name", ["a\0.json", "\ud800.json", "a\nb.json"])
+def test_a_file_whose_name_is_no_text_is_left_out(tmp_path: Path, server: Server, name: str) -> None:
+    repo = repository("hf", server)
+    _listed_too(server, repo, {"rfilename": name, "size": 3})
+    fetch(tmp_path, server, "hf")
+    assert on_disk(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("size", [10**400, -1, True, "9", None])
+def test_a_size_that_is_none_is_asked_for(tmp_path: Path, server: Server, size: object) -> None:
+    repo = repository("hf", server)
+    body = server.files.setdefault(f"/{REF}/resolve/{COMMIT}/more.json", Served(b"{}")).body
+    _listed_too(server, repo, {"rfilename": "more.json", "size": size})
+    fetch(tmp_path, server, "hf")
+    assert on_disk(tmp_path) == {**FILES, "more.json": body}
+
+
+def _listed_too(server: Server, repo: Repository, entry: dict[str, object]) -> None:
+    listing = json.loads(server.files[repo.listing].body)
+    listing["siblings"].append(entry)
+    server.files[repo.listing] = Served(json.dumps(listing).encode())
