@@ -113,14 +113,19 @@ class Store:
     def delete(self, spec: ModelSpec) -> bool:
         """Remove what was downloaded, also a beginning; False when there was nothing. Never touches a file outside `root`.
 
-        Raises `BadRequest` while it is being downloaded."""
-        if not self._folder(spec).is_dir():
+        Raises `BadRequest` while it is being downloaded, and where it cannot be removed."""
+        folder = self._folder(spec)
+        if folder.is_symlink():
+            raise BadRequest(f"{folder} is a link to {folder.resolve()}: what is there is not deleted.", "Remove both by hand.")
+        if not folder.is_dir():
             return False
         try:
             with self._lock(spec).acquire(timeout=0):
-                shutil.rmtree(self._folder(spec))
+                shutil.rmtree(folder)
         except filelock.Timeout as error:
             raise BadRequest(f"{spec.id} is being downloaded.", "Stop the download first.") from error
+        except OSError as error:
+            raise BadRequest(f"{error.filename or folder} cannot be deleted: {error.strerror or error}.", "Delete it by hand.") from error
         return True
 
     def _lock(self, spec: ModelSpec) -> filelock.BaseFileLock:

@@ -210,11 +210,21 @@ def _transfer(remote: Remote, part: Part, meter: Meter, cancel: Cancel, limits: 
         check_space(part.path.parent, (total or 0) - part.size)
         for chunk in response.iter_raw():
             stop_if(cancel)
+            if total is None:
+                check_space(part.path.parent, len(chunk))
+            elif part.size + len(chunk) > total:
+                raise _too_long(part, total)
             part.append(chunk)
             meter.at(part.size)
     stop_if(cancel)  # a connection that was hung up may look like an end
     if total is not None and part.size != total:
         raise Interrupted(f"the connection ended after {part.size:,} of {total:,} bytes")
+
+
+def _too_long(part: Part, total: int) -> ModelUnavailable:
+    """Told at once: it may have no end, and a disk has. What came is no beginning of the file that was promised."""
+    part.restart()
+    return ModelUnavailable(f"the server sends more than the {total:,} bytes of the file")
 
 
 def _range(remote: Remote, part: Part) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,35 @@ def test_delete_takes_what_was_downloaded(tmp_path: Path, server: Server) -> Non
     assert store.find(model) is None and not (tmp_path / "tiny").exists()
 
 
+def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "weights.gguf").write_bytes(b"x")
+    (tmp_path / "tiny").symlink_to(elsewhere)
+    with pytest.raises(BadRequest, match="is a link") as failure:
+        Store(tmp_path).delete(spec(Source("hf", "org/tiny", "abc", LISTED)))
+    assert failure.value.remedy and list(elsewhere.iterdir())
+
+
+def test_what_cannot_be_deleted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))  # as Windows does while a file is open
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(BadRequest, match="cannot be deleted: Permission denied"):
+        Store(tmp_path).delete(spec(Source("hf", "org/tiny", "abc", LISTED)))
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path, server: Server) -> None:
+    model, store = spec(Source("hf", "org/tiny")), Store(tmp_path, hf_endpoint=server.url)
+    (tmp_path / "tiny").write_text("x")
+    assert store.find(model) is None and store.origin(model) == "" and store.delete(model) is False
+    with pytest.raises(ModelUnavailable, match="cannot be stored"):
+        fetch(store, model)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, server: Server) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ModelUnavailable, match="cannot be stored") as failure:
@@ -135,7 +165,9 @@ def test_an_impossible_repository_name_is_the_catalogs_fault(tmp_path: Path) -> 
     assert "catalog" in failure.value.remedy
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "..", "", ".hidden", "C:\\x", "a\\..\\x", "sub/.hidden"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/../../x", "..", "", ".hidden", "C:\\x", "a\\..\\x", "sub/.hidden", "a\0b", "a\nb", "\ud800"]
+)
 def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(BadRequest):
         landing_names([name])
