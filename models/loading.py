@@ -65,6 +65,10 @@ class Loader:
             self._smaller[slot.spec.id] = smaller
         return smaller is not None
 
+    def forget(self, model_id: str) -> None:
+        """Another model may get this id."""
+        self._smaller.pop(model_id, None)
+
     def _into(self, slot: Slot, path: Path | None, change: str, cancel: Cancel, on_progress: OnProgress) -> Engine:
         engine: Engine | None = None
         try:

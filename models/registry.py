@@ -85,6 +85,7 @@ class Registry:
             if self._slots.get(model_id) is not None or self._slots.leaving(model_id):
                 return False
             self._specs = tuple(spec for spec in self._specs if spec.id != model_id)
+            self._loader.forget(model_id)
             self._slots.tell()
         return True
 
@@ -225,7 +226,6 @@ class Registry:
                 return found
             if path is None and spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._fetched(spec, on_progress, cancel)
-            catalog.find(self._specs, spec.id)  # it may have been forgotten during the download
             loaded = self._loader.loaded(spec, path, cancel, on_progress)
             if loaded is not None:
                 return loaded

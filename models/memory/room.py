@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.memory import advice, footprint
+from models.memory import advice
 from models.memory.footprint import ENDPOINT_BACKENDS
 from models.memory.plan import CPU, Device, Held, Need, Plan, room_on, room_without
 from models.memory.plan import plan as planned
 from models.memory.slots import Slot, Slots
 from models.zerogpu import TORCH_BACKENDS
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
-from shared.errors import BadRequest, OutOfMemory
+from shared.errors import BadRequest, OutOfMemory, UnknownModel
 from shared.sizes import WHOLE, Size
 
 Measure = Callable[[], tuple[Device, ...]]
@@ -46,8 +46,7 @@ class Room:
     """`keep` local models at most (0: as many as fit)."""
 
     def __init__(
-        self, slots: Slots, *, keep: int = 0, devices: Measure = this_machine, need: NeedOf = footprint.need,
-        specs: Callable[[], Sequence[ModelSpec]] = tuple,
+        self, slots: Slots, *, keep: int, devices: Measure, need: NeedOf, specs: Callable[[], Sequence[ModelSpec]]
     ) -> None:  # fmt: skip
         self._slots = slots
         self._keep = max(0, keep)
@@ -70,7 +69,7 @@ class Room:
     def reserve(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Slot | None:
         """A slot for `spec` in which it may be loaded, leased once; None where somebody else has loaded this very model.
 
-        Raises `OutOfMemory` where it does not fit even alone, and `Cancelled`."""
+        Raises `OutOfMemory` where it does not fit even alone, `UnknownModel` where it was forgotten meanwhile, and `Cancelled`."""
         told = ""
         while True:
             if cancel.is_set():
@@ -120,6 +119,8 @@ class Room:
     def _step(self, asked: _Asked, version: int) -> Slot | str:
         """Under the lock: a fresh slot, one to be closed first (`closing`), or the id of whom to wait for."""
         spec, held = asked.spec, self._slots.held(asked.devices)
+        if not any(one.id == spec.id and one.sources == spec.sources for one in self._specs()):
+            raise UnknownModel(f"{spec.id} was taken out of the list meanwhile.", "Choose another model.")
         if self._slots.get(spec.id) is not None or self._slots.leaving(spec.id):
             return spec.id  # another turn is loading it, or it is on its way out
         plan = self._best(asked, held)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from models.memory.plan import Plan
-from shared.engine import Cancel, Cancelled, ModelSpec
+from shared.engine import Cancel, Cancelled, ModelSpec, Source
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory, UnknownModel
 from tests.models.pressure import MB, Machine, Turn, use
 
@@ -218,6 +218,32 @@ class TestModelsThatComeAndGo:
         assert machine.happened == ["load a", "close a"] and machine.deleted == []
         with pytest.raises(UnknownModel):
             registry.forget("a")
+
+    @pytest.mark.parametrize("again", [False, True])
+    def test_forget_while_it_waits_for_room(self, again: bool) -> None:
+        machine = Machine(100)
+        registry = machine.add(a=60, b=60)
+        first = Turn(registry, "a")
+        assert first.has_it.wait(30)
+        second = Turn(registry, "b")
+        second.reached("waiting")
+        assert registry.forget("b")
+        if again:  # another model may have the id since
+            registry.add(ModelSpec("b", "llama_cpp", (Source("path", "/elsewhere"),), size_bytes=10, context=4096))
+        first.end()
+        second.end()
+        assert isinstance(second.error, UnknownModel) and registry.held() == {"a": 60}
+        assert machine.happened == ["load a"]
+
+    def test_another_model_of_the_same_id_is_not_made_smaller(self) -> None:
+        machine = Machine(100)
+        registry = machine.add(b=40)
+        with pytest.raises(OutOfMemory), registry.lease("b"):
+            raise OutOfMemory("full", "smaller")
+        assert registry.forget("b")
+        machine.add(b=10)
+        use(registry, "b")
+        assert registry.held() == {"b": 10}
 
     def test_delete_unloads_first(self) -> None:
         machine = Machine(100)
