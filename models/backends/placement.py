@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,6 +24,7 @@ from models.memory.plan import CPU, Device
 from shared.engine import ModelSpec
 from shared.errors import BadRequest, ModelUnavailable
 
+log = logging.getLogger(__name__)
 OPTIONS = {"device", "dtype", "offload", "gpu_memory"}
 DTYPES = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
 QUANTISED = ("8bit", "4bit")
@@ -51,17 +54,32 @@ class Placement:
 
 def this_machine() -> Machine:
     cuda = torch.cuda.device_count()
-    bfloat16 = cuda > 0 and torch.cuda.is_bf16_supported()
+    try:
+        bfloat16 = cuda > 0 and torch.cuda.is_bf16_supported()
+    except RuntimeError as error:
+        _warn_once(f"CUDA does not say whether it knows bfloat16: {str(error).partition(chr(10))[0]}")
+        bfloat16 = False
     return Machine(cuda, torch.backends.mps.is_available(), bfloat16, find_spec("bitsandbytes") is not None)
 
 
+@cache
+def _warn_once(text: str) -> None:
+    """The machine is measured again and again."""
+    log.warning(text)
+
+
 def probe() -> tuple[Device, ...]:
-    """The GPUs torch can use, with what is free on each now. Asking makes torch's own context on each, which then counts."""
+    """The GPUs torch can use, with what is free on each now. Asking makes torch's own context on each, which then counts.
+
+    One that has no room even for that, or belongs to another program alone, is none: models on the CPU go on."""
     found = []
     for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        own = torch.cuda.memory_reserved(index)
-        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free, total, own))
+        try:
+            free, total = torch.cuda.mem_get_info(index)
+            own = torch.cuda.memory_reserved(index)
+            found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free, total, own))
+        except RuntimeError as error:
+            _warn_once(f"cuda:{index} is not used: {str(error).partition(chr(10))[0]}")
     if torch.backends.mps.is_available():
         total, own = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
         found.append(Device("mps", "Apple GPU", total, max(0, total - own), total, own))

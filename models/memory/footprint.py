@@ -30,6 +30,7 @@ LLAMA_PROCESS = 72 * MB  # measured with the default model: 515 MB in all, of wh
 TORCH_WORKING = 128 * MB  # measured: 40 MB (bfloat16) to 90 MB (float32) beside weights and caches for 135M parameters on a CPU
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
 SLACK = 50  # a fiftieth of the weights: allocators round up, and activations grow with the model's width
+WEIGHTS = "model.safetensors"
 _HEADER_LIMIT = 100 << 20  # of a safetensors file, as its own library has it
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float32"}
@@ -144,15 +145,28 @@ def _context(spec: ModelSpec, config: Mapping[str, Any]) -> int:
 
 
 def checkpoint(path: Path) -> Tensors:
-    """What the headers of the safetensors files in a folder add up to; nothing where one of them cannot be read."""
-    return _checkpoint_of(path, _stamps(sorted(path.glob("*.safetensors"))))
+    """What the headers of the safetensors files that are loaded from a folder add up to; those that cannot be read count nothing."""
+    files = tuple(_loaded_from(path))
+    return _checkpoint_of(files, _stamps(files))
+
+
+def _loaded_from(path: Path) -> list[Path]:
+    """As `architectures.folder` has it: the one file, or those of the index; many folders hold the same weights once more."""
+    found = {file.name: file for file in sorted(path.glob("*.safetensors"))}
+    if WEIGHTS in found:
+        return [found[WEIGHTS]]
+    try:
+        listed = set(json.loads((path / f"{WEIGHTS}.index.json").read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return list(found.values())
+    return [file for name, file in found.items() if name in listed]
 
 
 @lru_cache(maxsize=64)
-def _checkpoint_of(path: Path, stamps: tuple[tuple[int, int], ...]) -> Tensors:
+def _checkpoint_of(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> Tensors:
     parameters: dict[str, int] = {}
     other = 0
-    for kind, shape in _headers(path):
+    for kind, shape in _headers(files):
         count = math.prod(shape)
         if kind in _NAMES:
             parameters[kind] = parameters.get(kind, 0) + count
@@ -174,9 +188,9 @@ def _stamps(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _headers(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _headers(files: Sequence[Path]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(dtype, shape) of every tensor. Source: the safetensors format, 8 bytes of length and then JSON."""
-    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else ():
+    for file in files:
         try:
             with file.open("rb") as opened:
                 length = int.from_bytes(opened.read(8), "little")

@@ -18,12 +18,14 @@ from shared.sizes import WHOLE, Size
 
 
 def devices(*, gpu: bool = True, limit: Size = WHOLE) -> tuple[Device, ...]:
-    """The CPU, then the GPUs unless `gpu` says to leave them alone; local models may take `limit` of each."""
+    """The CPU, then the GPUs unless `gpu` says to leave them alone; local models may take `limit` of each.
+
+    An Apple GPU has the computer's memory for its own: no more is free there than the other programs leave."""
     found = [cpu()]
     if gpu and has_gpu() and find_spec("torch") is not None:
         from models.backends import placement  # imports torch
 
-        found += placement.probe()
+        found += [replace(one, free=min(one.free, found[0].free)) if one.id == "mps" else one for one in placement.probe()]
     return tuple(replace(device, budget=limit.of(device.total)) for device in found)
 
 
@@ -62,7 +64,8 @@ def _own() -> int:
 
 
 def control_groups(root: Path = Path("/")) -> Iterator[tuple[int, int]]:
-    """(limit, used) bytes of every control group we are in that has a limit, files that can be dropped not counted as used.
+    """(limit, used) bytes of every control group we are in that has a limit, files that can be dropped not counted as used,
+    active ones neither: those are the mapped weights of loaded models, which the plan counts as promised.
 
     Version 2 and version 1 of Linux's control groups; in a container the group's own folder is the root of the mount.
     Source: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst."""
@@ -70,20 +73,20 @@ def control_groups(root: Path = Path("/")) -> Iterator[tuple[int, int]]:
         number, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if number == "0":
-            yield from _limits(root / "sys/fs/cgroup", group, "memory.max", "memory.current", "inactive_file")
+            yield from _limits(root / "sys/fs/cgroup", group, "memory.max", "memory.current", "")
         elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _limits(root / "sys/fs/cgroup/memory", group, *names)
+            yield from _limits(root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 
 
-def _limits(mount: Path, group: str, limit_name: str, used_name: str, droppable: str) -> Iterator[tuple[int, int]]:
+def _limits(mount: Path, group: str, limit_name: str, used_name: str, prefix: str) -> Iterator[tuple[int, int]]:
     inside = [part for part in group.split("/") if part not in ("", "..")]
     for depth in range(len(inside), -1, -1):
         folder = mount.joinpath(*inside[:depth])
         limit, used = _number(folder / limit_name), _number(folder / used_name)
         if limit is not None and used is not None:
             statistics = dict(line.split() for line in _lines(folder / "memory.stat") if len(line.split()) == 2)
-            yield limit, max(0, used - int(statistics.get(droppable, 0)))
+            droppable = sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            yield limit, max(0, used - droppable)
 
 
 def _number(path: Path) -> int | None:

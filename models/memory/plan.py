@@ -114,7 +114,8 @@ def plan(model: str, need: Need, device: Device, held: Sequence[Held], *, keep: 
     def enough(gone: Sequence[Held]) -> bool:
         left = [one for one in others if one not in gone]
         crowded = keep and len(left) >= keep
-        return not crowded and room_on(_after(device, gone), left) >= wanted - offload
+        there = not offload or (spare is not None and room_on(_after(spare, gone), left) >= offload)
+        return not crowded and there and room_on(_after(device, gone), left) >= wanted - offload
 
     if not enough(others) and spare is not None and need.movable:
         offload = _offload(wanted, need.weights, device, spare, others)

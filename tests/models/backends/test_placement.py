@@ -12,6 +12,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from models.architectures import load_model
 from models.backends import placement
 from models.backends.placement import Machine
+from models.memory.plan import Device
 from shared.engine import ModelSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable
 from tests.seeing_models import native_folder, xcomposer2_folder
@@ -26,6 +27,27 @@ BARE = Machine(cuda=1, mps=False, bfloat16=True, bitsandbytes=False)
 
 def place(machine: Machine, **options: object) -> placement.Placement:
     return placement.place(ModelSpec("m", "transformers_local", (), options=options), lambda: machine)
+
+
+def test_a_gpu_that_another_program_has_is_left_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def asked(index: int) -> tuple[int, int]:
+        if index == 0:
+            raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+        return 6, 8
+
+    def refused() -> bool:
+        raise RuntimeError("No CUDA GPUs are available")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", asked)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", refused)
+    for _ in range(2):
+        assert placement.probe() == (Device("cuda:1", "a GPU", 8, 6, 8, 1),)
+    assert not placement.this_machine().bfloat16
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["cuda", "CUDA does not say whether it knows bfloat16"]
+    assert "out of memory" in caplog.text and "kernel errors" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_a_folder_is_counted_by_its_headers(tiny: Path, dtype: str, kind: torch.
     output = model(input_ids=torch.zeros((1, 512), dtype=torch.long), use_cache=True)
     one = sum(layer.keys.nbytes + layer.values.nbytes for layer in output.past_key_values.layers)
     assert found.cache == 3 * one and not found.estimated
+
+
+def test_the_same_weights_in_another_layout_are_counted_once(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "twice"
+    shutil.copytree(tiny, folder)
+    once = footprint.checkpoint(folder)
+    shutil.copy(folder / "model.safetensors", folder / "consolidated.safetensors")
+    assert footprint.checkpoint(folder) == once
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00001.safetensors", "b": 7, "c": "../x.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert footprint.checkpoint(folder) == once
 
 
 def test_float16_on_a_cpu_is_bfloat16(tmp_path: Path) -> None:

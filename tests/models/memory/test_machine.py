@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from models.memory import machine
 from models.memory.plan import CPU
@@ -27,7 +28,7 @@ V2 = {
     "sys/fs/cgroup/memory.stat": "",  # the root has no limit of its own
     "sys/fs/cgroup/slice/memory.max": "8000000000\n",
     "sys/fs/cgroup/slice/memory.current": "5000000000\n",
-    "sys/fs/cgroup/slice/memory.stat": "anon 1\ninactive_file 2000000000\n",
+    "sys/fs/cgroup/slice/memory.stat": "anon 1\ninactive_file 1500000000\nactive_file 500000000\n",
     "sys/fs/cgroup/slice/app/memory.max": "max\n",
     "sys/fs/cgroup/slice/app/memory.current": "1\n",
 }
@@ -35,7 +36,7 @@ V1 = {
     "proc/self/cgroup": "12:cpu,cpuacct:/\n4:memory:/docker/abc\n",
     "sys/fs/cgroup/memory/memory.limit_in_bytes": "8000000000\n",  # in a container its own group is the root of the mount
     "sys/fs/cgroup/memory/memory.usage_in_bytes": "7000000000\n",
-    "sys/fs/cgroup/memory/memory.stat": "inactive_file 5\ntotal_inactive_file 1000000000\n",
+    "sys/fs/cgroup/memory/memory.stat": "inactive_file 5\ntotal_inactive_file 400000000\ntotal_active_file 600000000\n",
 }
 
 
@@ -76,6 +77,16 @@ def test_this_machine(tmp_path: Path) -> None:
 def test_the_budget_is_a_part_of_what_there_is(limit: Size, share: float) -> None:
     (found,) = machine.devices(gpu=False, limit=limit)
     assert found.budget == round(found.total * share)
+
+
+def test_a_gpu_that_shares_the_memory_has_no_more_free_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 1 << 60)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 5)
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    cpu, mps = machine.devices()
+    assert mps.id == "mps" and mps.total == 1 << 60 and mps.free == cpu.free
 
 
 @pytest.mark.parametrize("sign", ["dev/nvidiactl", "dev/dxg", "dev/kfd", "Windows/System32/nvcuda.dll"])

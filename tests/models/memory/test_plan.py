@@ -95,6 +95,14 @@ def test_weights_that_do_not_fit_may_lie_on_the_cpu(need: Need, spare: Device | 
     assert (made.fits, made.offload) == (fits, offload)
 
 
+def test_who_lies_where_the_rest_goes_leaves_too() -> None:
+    need, spare = Need(10, 1, 1, movable=True), Device(CPU, "", 16, 16, 16)
+    assert plan("new", need, GPU_8, [held("g", 12)], spare=spare).evict == ()
+    made = plan("new", need, GPU_8, [held("g", 13)], spare=spare)
+    assert (made.fits, made.offload, made.evict) == (True, 4, ("g",))
+    assert plan("new", need, GPU_8, [held("g", 13, idle=False)], spare=spare).waits_for == ("g",)
+
+
 def test_offloaded_weights_count_on_the_cpu() -> None:
     split = held("a", 10, device="cuda:0", offload=4)
     assert (room_on(GPU_8, [split]), room_on(CPU_8, [split])) == (2, 4)
