@@ -44,6 +44,8 @@ def projector(width: int, hidden: int, outputs: int) -> nn.Sequential:
 
 def with_overview(picture: torch.Tensor, tile: int) -> torch.Tensor:
     """[3, rows * tile, columns * tile] -> [1 + rows * columns, 3, tile, tile]: the whole picture small, then its tiles."""
+    if picture.ndim != 3:
+        raise ValueError(f"{tuple(picture.shape)} is no picture: [3, height, width] is needed.")
     channels, height, width = picture.shape
     if not height or not width or height % tile or width % tile:
         raise ValueError(f"A picture of {width} x {height} pixels is no whole number of tiles of {tile}.")

@@ -33,6 +33,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb, eager_attention_forward
+from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from models.architectures.plora import NOTHING, TASKS, Added, PLoRALinear, renamings, runs_of
 from models.architectures.rotary import RowRotaryEmbedding
@@ -68,7 +70,7 @@ class XComposer2Attention(nn.Module):
     def forward(
         self, hidden: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], mask: torch.Tensor | None, cache: Cache | None,
         added: Added, **kwargs: Any,
-    ) -> torch.Tensor:  # fmt: skip
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:  # fmt: skip
         batch, length, _ = hidden.shape
         fused = self.wqkv(hidden, added).view(batch, length, self.key_heads, self.num_key_value_groups + 2, self.head_dim)
         query = fused[..., :-2, :].flatten(2, 3).transpose(1, 2)
@@ -77,9 +79,8 @@ class XComposer2Attention(nn.Module):
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        seen, _ = attend(self, query, key, value, mask, dropout=0.0, scaling=self.scaling, **kwargs)
-        output: torch.Tensor = self.wo(seen.reshape(batch, length, -1), added)
-        return output
+        seen, weights = attend(self, query, key, value, mask, dropout=0.0, scaling=self.scaling, **kwargs)
+        return self.wo(seen.reshape(batch, length, -1), added), weights
 
 
 class XComposer2FeedForward(nn.Module):
@@ -104,7 +105,7 @@ class XComposer2DecoderLayer(GradientCheckpointingLayer):  # type: ignore[no-unt
         self.ffn_norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(self, hidden: torch.Tensor, added: Added = NOTHING, **attention: Any) -> torch.Tensor:
-        hidden = hidden + self.attention(self.attention_norm(hidden), added=added, **attention)
+        hidden = hidden + self.attention(self.attention_norm(hidden), added=added, **attention)[0]
         output: torch.Tensor = hidden + self.feed_forward(self.ffn_norm(hidden), added)
         return output
 
@@ -120,6 +121,7 @@ class XComposer2PreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-cal
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": XComposer2DecoderLayer, "attentions": XComposer2Attention}  # noqa: RUF012
 
 
 class XComposer2Model(XComposer2PreTrainedModel):  # type: ignore[no-untyped-call]
@@ -131,6 +133,7 @@ class XComposer2Model(XComposer2PreTrainedModel):  # type: ignore[no-untyped-cal
         self.rotary_emb = RowRotaryEmbedding(config)
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @capture_outputs  # type: ignore[untyped-decorator]
     def forward(
         self, inputs_embeds: torch.Tensor, added: Added, attention_mask: torch.Tensor | None, position_ids: torch.Tensor | None,
         past_key_values: Cache | None, use_cache: bool | None, **kwargs: Any,
@@ -181,11 +184,14 @@ class InternLMXComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
         self.output = new_embeddings
 
     def encode_images(self, pixel_values: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
-        """Square pictures [n, 3, S, S] -> [n, tokens, hidden]; high-resolution ones, a list of [3, height, width] in whole
-        tiles -> a list of [tokens, hidden]. Raises `ValueError` for other sizes."""
+        """[n, 3, height, width], or one picture [3, height, width], -> [n, tokens, hidden]. A list of high-resolution pictures of
+        any sizes -> a list of [tokens, hidden]. Raises `ValueError` for what is not `img_size`, or there, whole tiles of it."""
         size = self.config.img_size
+        if isinstance(pixel_values, torch.Tensor) and pixel_values.ndim == 3:
+            pixel_values = pixel_values[None]
         if self.config.high_resolution:
-            return [self._encode_tiles(picture, size) for picture in pixel_values]
+            rows = [self._encode_tiles(picture, size) for picture in pixel_values]
+            return torch.stack(rows) if isinstance(pixel_values, torch.Tensor) else rows
         pictures = pixel_values if isinstance(pixel_values, torch.Tensor) else torch.stack(list(pixel_values))
         if tuple(pictures.shape[1:]) != (self.config.vision_config.num_channels, size, size):
             raise ValueError(f"This model sees pictures of {size} x {size} pixels, not {tuple(pictures.shape)}.")
@@ -211,6 +217,7 @@ class InternLMXComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
             embeds = embeds.masked_scatter(mask[..., None], image_rows.to(embeds))
         return embeds, mask
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self, input_ids: torch.Tensor | None = None, inputs_embeds: torch.Tensor | None = None, image_mask: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None, position_ids: torch.Tensor | None = None, past_key_values: Cache | None = None,
@@ -220,12 +227,13 @@ class InternLMXComposer2ForCausalLM(XComposer2PreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds.")
         embeds = self.model.tok_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        kwargs.pop("return_dict", None)
         output = self.model(
             embeds, self._added(embeds, image_mask, infer_mode), attention_mask, position_ids, past_key_values, use_cache, **kwargs
         )
         logits = self.output(output.last_hidden_state[:, -logits_to_keep:])
-        return CausalLMOutputWithPast(logits=logits, past_key_values=output.past_key_values)
+        return CausalLMOutputWithPast(
+            logits=logits, past_key_values=output.past_key_values, hidden_states=output.hidden_states, attentions=output.attentions
+        )
 
     def _added(self, embeds: torch.Tensor, image_mask: torch.Tensor | None, infer_mode: str) -> Added:
         tasks = TASKS.get(infer_mode)
