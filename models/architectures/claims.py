@@ -100,8 +100,9 @@ class Claims:
         return tokens
 
     def dtype(self) -> dict[str, Any]:
-        name = self.raw.get("dtype") or self.raw.get("torch_dtype")
-        return {} if name is None else {"dtype": str(name)}
+        """Empty where the weights decide."""
+        name = str(self.raw.get("dtype") or self.raw.get("torch_dtype") or "auto").removeprefix("torch.")
+        return {} if name == "auto" else {"dtype": name}
 
 
 def check_config(raw: Mapping[str, Any], shapes: Shapes) -> None:

@@ -51,9 +51,14 @@ class ModelFolder:
     def config_file(self) -> Path:
         return self.path / CONFIG
 
+    @property
+    def weights_file(self) -> Path:
+        """The one file of weights, or the index of several."""
+        return self.path / (WEIGHTS if (self.path / WEIGHTS).is_file() else INDEX)
+
     def where(self, tensor: str) -> Path:
-        """The file with `tensor`, the folder when no file has it."""
-        return self.path / self.files[tensor] if tensor in self.files else self.path
+        """The file with `tensor`; when none has it, the one that should tell."""
+        return self.path / self.files[tensor] if tensor in self.files else self.weights_file
 
 
 def open_folder(path: Path) -> ModelFolder:

@@ -31,7 +31,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from models.architectures import tokenizers
 from models.architectures.claims import check_config
-from models.architectures.folder import AGAIN, BROKEN, ModelFolder, first_line, open_folder, read_config_file, read_json
+from models.architectures.folder import AGAIN, BROKEN, CONFIG, ModelFolder, first_line, open_folder, read_config_file, read_json
 from models.architectures.hub import fetch
 from shared.errors import ModelUnavailable
 
@@ -57,8 +57,9 @@ def load_model(
 def load_tokenizer(folder_or_id: str | Path, *, revision: str = "", local_files_only: bool = False, trust_remote_code: bool = False) -> Any:
     """Its fast tokenizer (`backend_tokenizer`), with the begin token in front wherever the family wants it."""
     path = fetch(folder_or_id, revision=revision, local_files_only=local_files_only, code=trust_remote_code, weights=False)
-    raw = read_config_file(path)
-    if ModelFolder(path, raw, {}, {}).architecture in OURS:
+    if not (path / CONFIG).exists() and any((path / name).is_file() for name in (tokenizers.MODEL, tokenizers.FAST)):
+        return tokenizers.read_alone(path)
+    if ModelFolder(path, read_config_file(path), {}, {}).architecture in OURS:
         return tokenizers.read(path)
     if trust_remote_code:
         _no_foreign_code(path)
@@ -124,7 +125,8 @@ def describe(path: Path, *, trust_remote_code: bool = False) -> Described:
             return Described(folder, module.read_config(folder.raw, folder.shapes), getattr(module, folder.architecture))
     except BROKEN as error:
         reason = first_line(error).rstrip(".")
-        raise ModelUnavailable(f"{folder.config_file} cannot be used with these weights: {reason}.", AGAIN, log=str(error)) from error
+        cause = f"{folder.config_file} cannot be used with {folder.weights_file.name}: {reason}."
+        raise ModelUnavailable(cause, AGAIN, log=str(error)) from error
     loader = _native(folder, trust_remote_code)
     return Described(folder, _native_config(folder, trust_remote_code), loader, trust_remote_code)
 

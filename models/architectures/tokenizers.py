@@ -21,10 +21,16 @@ from shared.errors import ModelUnavailable
 MODEL, FAST, SETTINGS, TEMPLATE = "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 
 
+def read_alone(path: Path) -> Any:
+    """That of a folder without a model: of this family where it has its pieces, else whatever was saved there."""
+    return read(path) if (path / MODEL).is_file() else open_fast(path, PreTrainedTokenizerFast)
+
+
 def read(path: Path) -> Any:
     """Raises `ModelUnavailable` naming the file that is missing or broken."""
     settings = read_json(path / SETTINGS) if (path / SETTINGS).is_file() else {}
-    if not (path / MODEL).is_file():
+    saved = settings.get("backend") == "tokenizers" and (path / FAST).is_file()  # by transformers 5: all is in that file
+    if saved or not (path / MODEL).is_file():
         if not (path / FAST).is_file():
             raise ModelUnavailable(f"The folder {path} has no {MODEL} and no {FAST}.", AGAIN)
         return open_fast(path, PreTrainedTokenizerFast, add_bos_token=True)
@@ -84,6 +90,9 @@ def _append(backend: Any, added: Mapping[int, AddedToken], pieces: int) -> None:
 
 def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
     if (path / TEMPLATE).is_file():
-        return (path / TEMPLATE).read_text("utf-8")
+        try:
+            return (path / TEMPLATE).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(f"{path / TEMPLATE} cannot be read: {first_line(error)}.", AGAIN) from error
     template = settings.get("chat_template")
     return template if isinstance(template, str) else None

@@ -22,6 +22,7 @@ from shared.errors import ModelUnavailable
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is on the page
 
+_EMBEDDINGS = ("tok_embeddings.weight", "embed_tokens.weight")
 _SPARE_ROWS = 1024  # of an embedding that was padded to a round size; more rows than that are another model's
 
 
@@ -78,7 +79,8 @@ def _check_vocabulary(described: Described, tokenizer: ChatTokenizer) -> None:
     if not least < tokenizer.size <= rows:
         names = (name for name in ("tokenizer.model", "tokenizer.json") if (described.folder.path / name).is_file())
         file = described.folder.path / next(names, "tokenizer.json")
-        counts = f"{tokenizer.size:,} tokens, but the embedding has {rows:,} rows"
+        table = next((f"tensor {name}" for name in described.folder.shapes if name.endswith(_EMBEDDINGS)), "embedding")
+        counts = f"{tokenizer.size:,} tokens, but the {table} has {rows:,} rows"
         raise ModelUnavailable(f"{file} has {counts}: they belong to two models.", "Download the model again.")
 
 

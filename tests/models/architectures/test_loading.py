@@ -50,9 +50,10 @@ def text(name: str, content: str) -> Edit:
     return lambda folder: (folder / name).write_text(content, "utf-8")
 
 
-def sharded(edit_index: Callable[[dict[str, str]], Any], *, cut: str = "") -> Edit:
+def sharded(edit_index: Callable[[dict[str, str]], Any], *, cut: str = "", dropped: str = "") -> Edit:
     def edit(folder: Path) -> None:
         whole = load_file(folder / "model.safetensors")
+        whole.pop(dropped, None)
         (folder / "model.safetensors").unlink()
         write(folder, json.loads((folder / "config.json").read_text("utf-8")), whole, shards=2)
         index = json.loads((folder / INDEX).read_text("utf-8"))
@@ -66,9 +67,13 @@ def sharded(edit_index: Callable[[dict[str, str]], Any], *, cut: str = "") -> Ed
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 BROKEN: list[tuple[Edit, str]] = [
-    (tensors({WQKV: None}), rf"tensor {WQKV} is missing[.]"),
+    (tensors({WQKV: None}), rf"model.safetensors: the tensor {WQKV} is missing[.]"),
     (tensors({"model.norm.weight": None, "output.weight": None}), r"tensor model.norm.weight is missing .and 1 more"),
-    (tensors({"model.layers.0.attention.wqkv.weight": None}), r"config.json .* tensor model.layers.0.attention.wqkv.weight is missing"),
+    (
+        tensors({"model.layers.0.attention.wqkv.weight": None}),
+        r"config.json .* with model.safetensors: the tensor model.layers.0.attention.wqkv.weight is missing",
+    ),
+    (sharded(lambda index: None, dropped=WQKV), rf"{INDEX}: the tensor {WQKV} is missing[.]"),
     (tensors({"model.layers.1.attention.wo.bias": torch.zeros(48)}), r"model.safetensors: the tensor \S+1.attention.wo.bias belongs"),
     (tensors({"v_head.weight": torch.zeros(1, 48)}), r"model.safetensors: the tensor v_head.weight belongs"),
     (tensors({WQKV: torch.zeros(72, 48)}), rf"model.safetensors: the tensor {WQKV} has the shape .72, 48., and .80, 48. is needed"),
@@ -272,7 +277,8 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
         return read_checkpoint(folder, "auto", torch.device("cpu"), cancelled=lambda: False)
 
     assert type(read().model).__name__ == "InternLM2ForCausalLM" and read().context == 32
-    for rows, says in ((300, "322 tokens, but the embedding has 300 rows"), (5000, "322 tokens, but the embedding has 5,000 rows")):
+    for rows, shown in ((300, "300"), (5000, "5,000")):
+        says = f"322 tokens, but the tensor model.tok_embeddings.weight has {shown} rows"
         raw = internlm2_raw(vocab_size=rows)
         write(folder, raw, tensors_for(raw))
         with pytest.raises(ModelUnavailable, match=re.escape(f"{folder / 'tokenizer.json'} has {says}")):

@@ -143,6 +143,27 @@ def test_what_was_saved_loads_the_same(tmp_path: Path, small: bytes) -> None:
         assert again(text).input_ids == first(text).input_ids and again.decode(again(text).input_ids) == first.decode(first(text).input_ids)
 
 
+def test_a_tokenizer_needs_no_model_beside_it(tmp_path: Path, small: bytes) -> None:
+    folder = folder_with(tmp_path / "model", small)
+    whole = load_tokenizer(folder)
+    (folder / "config.json").unlink()
+    whole.save_pretrained(tmp_path / "saved")
+    for path in (folder, tmp_path / "saved"):
+        alone = load_tokenizer(path)
+        assert all(alone(text).input_ids == whole(text).input_ids for text in TEXTS) and alone.padding_side == "left"
+
+
+def test_what_was_saved_counts_more_than_the_pieces_beside_it(tmp_path: Path, small: bytes) -> None:
+    """Names given to spare pieces are in the saved files only."""
+    size = pieces_of(small).get_piece_size()
+    renamed = {"added_tokens_decoder": {str(size - 1): {"content": "<|im_end|>", "special": True}}}
+    folder = folder_with(tmp_path / "model", small, config=renamed)
+    first = load_tokenizer(folder)
+    first.save_pretrained(folder)
+    assert load_tokenizer(folder)("a<|im_end|>").input_ids == first("a<|im_end|>").input_ids
+    assert first("a<|im_end|>").input_ids[-1] == size - 1
+
+
 def test_a_template_and_further_tokens_of_the_config_count(tmp_path: Path, small: bytes) -> None:
     size = pieces_of(small).get_piece_size()
     config = {
@@ -197,6 +218,13 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, small: bytes, model: b
     with pytest.raises(ModelUnavailable, match=says) as caught:
         load_tokenizer(folder_with(tmp_path / "model", small if model is None else model, config=config))
     assert str(tmp_path / "model") in caught.value.cause
+
+
+def test_a_template_that_is_no_text_is_refused_by_name(tmp_path: Path, small: bytes) -> None:
+    folder = folder_with(tmp_path / "model", small)
+    (folder / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelUnavailable, match=r"chat_template[.]jinja cannot be read"):
+        load_tokenizer(folder)
 
 
 def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path, small: bytes) -> None:

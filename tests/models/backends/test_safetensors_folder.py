@@ -120,7 +120,7 @@ def test_the_dtype_is_the_stored_one_unless_asked_otherwise(tmp_path: Path, stor
         (write(INDEX, b'{"weight_map": {"a": "model-00002-of-00002.safetensors"}}'), "model-00002-of-00002.safetensors is missing"),
         (write(INDEX, b'{"weight_map": 3}'), "index.json cannot be read"),
         (write(INDEX, b"{"), "index.json cannot be read"),
-        (fewer_rows, "tokenizer.json has 322 tokens, but the embedding has 100 rows"),
+        (fewer_rows, "tokenizer.json has 322 tokens, but the tensor model.embed_tokens.weight has 100 rows"),
         (write("tokenizer.json", b"{"), "tokenizer"),
         (write("tokenizer.json", b"{}"), "tokenizer"),
         (remove("tokenizer.json"), "tokenizer"),
