@@ -125,16 +125,28 @@ def open_picture(image: Image) -> PIL.Image.Image:
 
 def size_of(picture: PIL.Image.Image) -> tuple[int, int]:
     """Width and height as it is to be seen."""
-    turned = picture.getexif().get(_ORIENTATION) in _TURNED
+    turned = _orientation(picture) in _TURNED
     return (picture.height, picture.width) if turned else (picture.width, picture.height)
 
 
 def upright(picture: PIL.Image.Image, image: Image) -> PIL.Image.Image:
-    """RGB, turned as its EXIF tag says. Raises `BadRequest` where the file breaks off."""
+    """RGB, turned as its EXIF tag says, on white where it is clear. Raises `BadRequest` where the file breaks off."""
     try:
-        return PIL.ImageOps.exif_transpose(picture).convert("RGB")
+        turned = PIL.ImageOps.exif_transpose(picture) if _orientation(picture) else picture
+        if not turned.has_transparency_data:
+            return turned.convert("RGB")
+        clear = turned.convert("RGBA")
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
     except _BROKEN as error:
         raise BadRequest(f"The picture {Path(image.path).name!r} is broken: {error}.", "Save it anew, and add it again.") from error
+
+
+def _orientation(picture: PIL.Image.Image) -> object:
+    """The value of the EXIF tag; None where a picture has none, or one that cannot be read."""
+    try:
+        return picture.getexif().get(_ORIENTATION)
+    except _BROKEN:
+        return None
 
 
 class Gaze:

@@ -417,6 +417,21 @@ class TestFiles:
             PIL.Image.new(mode, (5, 4)).save(path)
             assert upright(open_picture(with_hash(path)), with_hash(path)).mode == "RGB"
 
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+    def test_a_broken_orientation_tag_is_none(self, engine: TransformersLocal, tmp_path: Path, suffix: str) -> None:
+        image = picture(tmp_path / f"photo.{suffix}", exif=b"Exif\0\0neither II nor MM")
+        assert size_of(open_picture(image)) == (40, 30) == upright(open_picture(image), image).size
+        assert engine.count([asked(image, "x")]) > POSITIONS
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+    def test_where_a_picture_is_clear_it_is_seen_on_white_as_on_the_page(self, tmp_path: Path, mode: str) -> None:
+        path = tmp_path / "logo.png"
+        made = PIL.Image.new(mode, (5, 4))  # black, and clear all over
+        made.putpixel((1, 1), {"RGBA": (9, 0, 0, 255), "LA": (9, 255)}.get(mode, 1))
+        made.save(path, **({} if "A" in mode else {"transparency": 0}))
+        seen = upright(open_picture(with_hash(path)), with_hash(path))
+        assert seen.mode == "RGB" and seen.getpixel((0, 0)) == (255, 255, 255) != seen.getpixel((1, 1))
+
 
 def with_hash(path: Path) -> Image:
     import hashlib
