@@ -69,10 +69,12 @@ def script_folder(path: Path, text: str | Sequence[str], *, after: str = "\n") -
 
     The next token follows from the last one alone, so every token of `after` + `text` must be there once only."""
     tokenizer = tiny_tokenizer()
-    if not isinstance(text, str):
+    if isinstance(text, str):
+        said = tokenizer.encode(text)
+    else:
         tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in text])
-        text = "".join(text)
-    ids = [*tokenizer.encode(after)[-1:], *tokenizer.encode(text), tokenizer.eos_token_id]
+        said = tokenizer.convert_tokens_to_ids(list(text))
+    ids = [*tokenizer.encode(after)[-1:], *said, tokenizer.eos_token_id]
     if len(set(ids)) != len(ids):
         raise ValueError(f"a token of {text!r} comes twice: {tokenizer.convert_ids_to_tokens(ids)}")
     size = len(tokenizer)

@@ -156,7 +156,8 @@ class Answer:
 
     def _write(self, prefix: Prefix, scores: torch.Tensor) -> Batches:
         sampling, cancel = self._request.sampling, self._request.cancel
-        stop_ids = self._decoder.stop_ids | self._decoder.tokenizer.controls(sampling.stop)
+        tokenizer = self._decoder.tokenizer  # a stop string that is no mark is looked for in the text
+        stop_ids = self._decoder.stop_ids | tokenizer.controls(tokenizer.marks.intersection(sampling.stop))
         room = min(sampling.max_tokens, self._request.room)
         sampler = Sampler(sampling, self._request.prompt.text_ids)
         text = AnswerText(self._decoder, self._request)
@@ -201,7 +202,8 @@ class AnswerText:
 
     def __init__(self, decoder: Decoder, request: Request) -> None:
         self._detokenizer = Detokenizer(decoder.tokenizer, request.prompt.text_ids)
-        self._stops = StopStrings((*request.sampling.stop, *decoder.dialect.stop))
+        spelled = [stop for stop in decoder.dialect.stop if decoder.tokenizer.control(stop) is None]  # one token ends it by its id
+        self._stops = StopStrings((*request.sampling.stop, *spelled))
         self._router = TagRouter(tags_for(decoder.dialect, tools=request.tools))
 
     @property

@@ -158,6 +158,16 @@ def test_a_stop_string_never_leaks(scripted: Any, stop: str, left: str) -> None:
     assert text_of(events) == left and done(events).reason == "stop"
 
 
+def test_a_stop_letter_is_not_the_byte_that_is_written_with_it(scripted: Any) -> None:
+    """Byte-level vocabularies write the byte 0xE6, with which many Chinese characters begin, as the letter æ."""
+    assert said(scripted("k浦x"), QUESTION, Sampling(temperature=0, stop=("æ",))) == "k浦x"
+
+
+def test_the_letters_of_an_end_token_are_text(scripted: Any) -> None:
+    """Whoever explains `<|im_end|>`, or writes `</s>` in HTML, has not come to the end."""
+    assert said(scripted(("<|im_", "end|>", "b")), QUESTION, Sampling(temperature=0)) == "<|im_end|>b"
+
+
 def test_a_stop_string_that_is_one_special_token_ends_the_answer(scripted: Any) -> None:
     engine = scripted("kx<|im_start|>zw")
     assert said(engine, QUESTION, Sampling(temperature=0)) == "kxzw"
