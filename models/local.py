@@ -105,7 +105,7 @@ def _dialect_of_folder(path: Path, config: dict[str, object], template: str) -> 
         return known
     if template and ("vision_config" in config or not chatml.is_chatml(template)):
         return chatml.template_dialect(template, stop=())
-    vocabulary = (path / "tokenizer.json").read_text("utf-8") if (path / "tokenizer.json").is_file() else ""
+    vocabulary = _text(path / "tokenizer.json")
     settings = json.dumps(_json(path / "tokenizer_config.json").get("added_tokens_decoder", ""))
     has_actions = chatml.ACTION_START in vocabulary or chatml.ACTION_START in settings
     return chatml.dialect_of_template(template, bos_token="", vocabulary_has_actions=has_actions)
@@ -124,14 +124,14 @@ def _dialect_of_architecture(config: dict[str, object]) -> Dialect | None:
 
 
 def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capability]:
-    sees = config.get("model_type") in SEEING_FAMILIES or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
+    sees = str(config.get("model_type")) in SEEING_FAMILIES or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
     without = LOCAL_CAPABILITIES - {"tools"} if dialect.tools == "none" else LOCAL_CAPABILITIES
     return without | {"image"} if sees else without
 
 
 def _template_of_folder(path: Path) -> str:
     if (path / "chat_template.jinja").is_file():
-        return (path / "chat_template.jinja").read_text("utf-8")
+        return _text(path / "chat_template.jinja")
     template = _json(path / "tokenizer_config.json").get("chat_template", "")
     return (template if isinstance(template, str) else "") or template_of_processor(path)
 
@@ -148,11 +148,20 @@ def _context(config: dict[str, object]) -> int:
 
 
 def _json(path: Path) -> dict[str, object]:
+    text = _text(path)
     try:
-        value = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except ValueError as error:
+        value = json.loads(text) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
         raise ModelUnavailable(f"{path} is no valid JSON: {error}.", "Download the model again.") from error
     return value if isinstance(value, dict) else {}
+
+
+def _text(path: Path) -> str:
+    """What is in the file; empty where there is none."""
+    try:
+        return path.read_text("utf-8") if path.is_file() else ""
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
 
 def _id(name: str) -> str:

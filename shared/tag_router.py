@@ -118,10 +118,12 @@ class TagRouter:
             return ToolCall(call_id, INTERPRETER, body.strip("\n"))
         try:
             value = json.loads(body)
-            name, arguments = value["name"], value["parameters" if tag.kind == "plugin" else "arguments"]
-        except (ValueError, KeyError, TypeError):
+            name, arguments = str(value["name"]), value["parameters" if tag.kind == "plugin" else "arguments"]
+            raw = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            (name + raw).encode()  # half a surrogate pair is no text: nobody could send it on
+        except (ValueError, KeyError, TypeError, RecursionError):
             return TextDelta(tag.open + body + close)  # not a call: the reader sees what the model wrote
-        return ToolCall(call_id, str(name), arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
+        return ToolCall(call_id, name, raw)
 
 
 class StopStrings:

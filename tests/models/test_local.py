@@ -123,12 +123,21 @@ class TestSafetensors:
         spec = local.spec_of_path(folder(tmp_path, template=template, config=json.dumps(config)))
         assert (spec.dialect, "image" in spec.capabilities, spec.default_system) == ("template", sees, "")
 
-    @pytest.mark.parametrize("config", ["{", "\xff"])
+    @pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "chat_template.json"])
+    def test_a_file_that_is_no_text(self, tmp_path: Path, name: str) -> None:
+        path = folder(tmp_path)
+        if name == "chat_template.json":
+            (path / "tokenizer_config.json").unlink()
+        (path / name).write_bytes(b"\xff\xfe")
+        with pytest.raises(ModelUnavailable, match=name.replace(".", "[.]")):
+            local.spec_of_path(path)
+
+    @pytest.mark.parametrize("config", ["{", "\xff", "[" * 100_000])
     def test_a_broken_config(self, tmp_path: Path, config: str) -> None:
         with pytest.raises(ModelUnavailable, match=r"config\.json"):
             local.spec_of_path(folder(tmp_path, config=config))
 
-    @pytest.mark.parametrize("config", ["[]", "{}", '{"max_position_embeddings": "many"}'])
+    @pytest.mark.parametrize("config", ["[]", "{}", '{"max_position_embeddings": "many"}', '{"model_type": ["llama"]}'])
     def test_a_config_that_does_not_say(self, tmp_path: Path, config: str) -> None:
         assert local.spec_of_path(folder(tmp_path, config=config)).context == local.CONTEXT_LIMIT
 

@@ -106,7 +106,9 @@ class TestToolCalls:
     @pytest.mark.parametrize(
         "text",
         ["<tool_call>not json</tool_call>", "<tool_call>[1]</tool_call>", '<tool_call>{"name": "t"}</tool_call>', '<tool_call>{"name": "t',
-         "<tool_call>", "<tool_", "</tool_call>"],
+         "<tool_call>", "<tool_", "</tool_call>", f"<tool_call>{'[' * 100_000}</tool_call>",
+         '<tool_call>{"name": "t", "arguments": {"a": "\\ud800"}}</tool_call>'],
+        ids=lambda text: text[:30],
     )  # fmt: skip
     def test_what_is_no_call_stays_as_it_was(self, text: str) -> None:
         assert routed([text]) == [TextDelta(text)]
