@@ -29,6 +29,7 @@ from models import gguf, local
 from models.backends import llama_failure
 from models.connection import Line
 from models.downloads import verified
+from models.environment import without_secrets
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Plain
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
@@ -41,7 +42,6 @@ SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]  # transformers' order
 BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
 START_SECONDS = 600  # a 20B model on a slow disk
 SILENCE_SECONDS = 600  # one prefill batch of a large model on a small machine stays far below
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 class LlamaCpp:
@@ -163,7 +163,7 @@ class _Child:
         self.address = ""
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("llama_child.py"))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=_environment(), start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=without_secrets(os.environ), start_new_session=True,
         )  # fmt: skip
         config = {"model": str(path), "key": self._key, "slots": slots(spec), "context": spec.context, **_settings(spec)}
         with contextlib.suppress(BrokenPipeError):  # it died at once: `wait_ready` says why
@@ -287,11 +287,6 @@ def cpu_budget() -> int:
 def _settings(spec: ModelSpec) -> dict[str, int]:
     defaults = {"threads": cpu_budget(), "gpu_layers": -1, "batch": BATCH}
     return {name: int(str(spec.options.get(name, default))) for name, default in defaults.items()}
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without secrets: the child needs none."""
-    return {k: v for k, v in os.environ.items() if not any(word in k.upper() for word in _SECRET_WORDS)}
 
 
 def _request(prompt: list[int], sampling: Sampling, context: int) -> dict[str, Any]:

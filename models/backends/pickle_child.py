@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+MOST = 4  # times the file: tied weights are written twice, and a number that stands for a terabyte of itself is not written at all
+
 
 def main() -> int:
     folder, names = Path(sys.argv[1]), sys.argv[2:]
@@ -44,6 +46,9 @@ def convert(path: Path) -> tuple[str, list[str], int]:
     state = load(torch, path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError("it is no table of tensors")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if size > MOST * path.stat().st_size:
+        raise ValueError(f"its tensors have {size:,} bytes")
     tensors, seen = {}, set()
     for key, tensor in state.items():
         memory = tensor.untyped_storage().data_ptr()
@@ -53,7 +58,7 @@ def convert(path: Path) -> tuple[str, list[str], int]:
     part = made.with_name(f".{made.name}.part")
     save_file(tensors, part, metadata={"format": "pt"})
     os.replace(part, made)
-    return made.name, list(tensors), sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return made.name, list(tensors), size
 
 
 def load(torch: Any, path: Path) -> Any:

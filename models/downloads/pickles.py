@@ -6,6 +6,7 @@ Opens no pickle itself: a child process does, with torch's restricted unpickler 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from models.downloads.transfer import check_space
+from models.environment import without_secrets
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import ModelUnavailable
 
@@ -62,7 +64,8 @@ def convert(spec: ModelSpec, folder: Path, names: list[str], on_progress: OnProg
 @contextmanager
 def _running(command: list[str], log: IO[str], cancel: Cancel) -> Iterator[subprocess.Popen[str]]:
     """The child, which `cancel` ends at once, and which has ended when this has."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
+    environment = without_secrets(os.environ)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     unsubscribe = cancel.subscribe(child.kill)
     try:
         with child:

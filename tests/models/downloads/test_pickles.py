@@ -103,6 +103,14 @@ def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path, server: Server, 
     assert Store(tmp_path).find(SPEC) is None
 
 
+def test_a_few_bytes_that_stand_for_many_are_refused(tmp_path: Path, server: Server) -> None:
+    bomb = pickled({"a": torch.zeros(1).expand(1 << 22)})
+    assert len(bomb) < 5000
+    with pytest.raises(ModelUnavailable, match="holds more than tensors, or is broken"):
+        fetch(tmp_path, server, {"pytorch_model.bin": bomb})
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_stop_ends_the_conversion_and_the_next_try_downloads_nothing(tmp_path: Path, server: Server) -> None:
     body = pickled({"a": torch.ones(8)})
     cancel, raised = Cancel(), []
