@@ -5,12 +5,15 @@ Every change is made under `changed` and raises `version`, so a page can wait fo
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.memory.plan import Device, Held, Plan
 from shared.engine import Engine, ModelSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,10 +91,14 @@ class Slots:
         return list(self._leaving)
 
     def finish(self, slot: Slot) -> None:
-        """Close what has left. Not under `changed`: it may take a while."""
+        """Close what has left. Not under `changed`: it may take a while.
+
+        An engine that fails to is gone all the same: neither those who wait for its room nor the next to be closed are to blame."""
         try:
             if slot.engine is not None:
                 slot.engine.close()
+        except Exception:  # the end of this engine, and of nothing else: logged whole
+            logger.exception("%s could not be closed", slot.spec.id)
         finally:
             with self.changed:
                 if slot in self._leaving:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from models.memory.plan import Plan
-from shared.engine import Cancel, Cancelled, ModelSpec, Source
+from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Source
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory, UnknownModel
-from tests.models.pressure import MB, Machine, Turn, use
+from tests.models.pressure import MB, Echo, Machine, Turn, use
 
 
 class TestEviction:
@@ -317,6 +318,43 @@ class TestClose:
         assert machine.taken == 0
         company.end()
         assert registry.held() == {}
+
+
+class Stuck(Machine):
+    """Its model `a` cannot be closed, as none can on a GPU that has failed."""
+
+    def load(self, spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Engine:
+        return _Stuck(self, spec) if spec.id == "a" else super().load(spec, path, on_progress, cancel)
+
+
+class _Stuck(Echo):
+    def close(self) -> None:
+        raise RuntimeError("CUDA error")
+
+
+class TestAnEngineThatCannotBeClosed:
+    def test_makes_room_all_the_same(self, caplog: pytest.LogCaptureFixture) -> None:
+        registry = Stuck(100).add(a=60, b=60)
+        use(registry, "a", "b")
+        assert registry.held() == {"b": 60} and "a could not be closed" in caplog.text
+
+    def test_does_not_keep_the_others_open(self) -> None:
+        machine = Stuck(100)
+        use(machine.add(a=30, b=30), "a", "b")
+        machine.registry.close()
+        assert machine.happened == ["load b", "close b"] and machine.registry.held() == {}
+
+    def test_is_not_the_end_of_idle_unloading(self) -> None:
+        machine = Stuck(100, idle_unload=0.05)
+        registry = machine.add(a=30, b=30)
+        for model in ("a", "b"):
+            version = registry.version
+            use(registry, model)
+            while registry.held():
+                assert registry.wait_for_change(version, 10) != version
+                version = registry.version
+        registry.close()
+        assert machine.happened == ["load b", "close b"]
 
 
 def _gone(name: str) -> bool:
