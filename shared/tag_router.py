@@ -23,6 +23,8 @@ from shared.chatml import (
     THINK_END,
     THINK_START,
     Dialect,
+    Piece,
+    as_text,
 )  # fmt: skip
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import ToolCall
@@ -50,16 +52,21 @@ def tags_for(dialect: Dialect, *, tools: bool) -> tuple[Tag, ...]:
     return (_THINK, *_TOOL_TAGS[dialect.tools]) if tools else (_THINK,)
 
 
-class TagRouter:
-    """Feed it text with `push`, end with `finish`."""
+def starts_thinking(prompt: Sequence[Piece]) -> bool:
+    """Whether the prompt itself begins the thought that the answer goes on with."""
+    return as_text(prompt[-2:]).rstrip().endswith(THINK_START)
 
-    def __init__(self, tags: Sequence[Tag]) -> None:
+
+class TagRouter:
+    """Feed it text with `push`, end with `finish`. `thinking`: the text begins inside a thought."""
+
+    def __init__(self, tags: Sequence[Tag], *, thinking: bool = False) -> None:
         self._tags = tuple(tags)
-        self._inside: Tag | None = None
+        self._inside: Tag | None = _THINK if thinking else None
         self._buffer = ""
         self._body: list[str] = []
         self._calls = 0
-        self._began = False
+        self._began = thinking
 
     def push(self, text: str) -> Iterator[Routed]:
         self._buffer += text

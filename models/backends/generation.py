@@ -43,6 +43,7 @@ class Request:
     sampling: Sampling
     choices: Choices | None
     tools: bool
+    thinking: bool  # the prompt ends inside a thought
     cancel: Cancel
     began: float
 
@@ -204,7 +205,7 @@ class AnswerText:
         self._detokenizer = Detokenizer(decoder.tokenizer, request.prompt.text_ids)
         spelled = [stop for stop in decoder.dialect.stop if decoder.tokenizer.control(stop) is None]  # one token ends it by its id
         self._stops = StopStrings((*request.sampling.stop, *spelled))
-        self._router = TagRouter(tags_for(decoder.dialect, tools=request.tools))
+        self._router = TagRouter(tags_for(decoder.dialect, tools=request.tools), thinking=request.thinking)
 
     @property
     def stopped(self) -> bool:

@@ -28,6 +28,7 @@ from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, To
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Event
 from shared.messages import Message
+from shared.tag_router import starts_thinking
 
 
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> TransformersLocal:
@@ -69,7 +70,8 @@ class TransformersLocal:
         prompt = decoder.prompt(pieces)
         room = decoder.room(len(prompt))
         choices = decoder.choices(pieces, sampling.one_of) if sampling.one_of else None
-        request = Request(prompt, room, sampling, choices, bool(tools), cancel if cancel is not None else Cancel(), began)
+        cancel = cancel if cancel is not None else Cancel()
+        request = Request(prompt, room, sampling, choices, bool(tools), starts_thinking(pieces), cancel, began)
         steps = Answer(decoder, request).steps()
         del decoder  # a stream nobody reads on must not keep the weights of a closed engine
         yield from self._worker.run(steps)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.chatml import CHATML, INTERNLM2, INTERPRETER, Dialect
+from shared.chatml import CHATML, INTERNLM2, INTERPRETER, Control, Dialect, Plain
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import ToolCall
-from shared.tag_router import Routed, StopStrings, TagRouter, tags_for
+from shared.tag_router import Routed, StopStrings, TagRouter, starts_thinking, tags_for
 
 CALL = '<tool_call>\n{"name": "t", "arguments": {"a": "京"}}\n</tool_call>'
 PLUGIN = '<|action_start|><|plugin|>\n{"name": "t", "parameters": {"a": "京"}}<|action_end|>'
@@ -80,6 +80,13 @@ class TestThoughts:
 
     def test_a_second_one_is_text(self) -> None:
         assert routed(["<think>a</think><think>b</think>"]) == [ReasoningDelta("a"), TextDelta("<think>b</think>")]
+
+    def test_one_that_the_prompt_has_begun(self) -> None:
+        assert starts_thinking([Plain("x"), Control("<think>"), Plain("\n")]) and starts_thinking([Plain("Answer: <think>\n\n")])
+        assert not starts_thinking([Plain("<think>\n\n</think>\n")]) and not starts_thinking([Plain("<think> hm")])
+        router = TagRouter(tags_for(CHATML, tools=True), thinking=True)
+        events = [event for piece in ("h", "m</thi", "nk>yes", "<think>") for event in router.push(piece)]
+        assert joined([*events, *router.finish()]) == [ReasoningDelta("hm"), TextDelta("yes<think>")]
 
     def test_without_an_end(self) -> None:
         assert routed(["<think>hm</thi"]) == [ReasoningDelta("hm</thi")]

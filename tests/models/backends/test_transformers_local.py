@@ -163,6 +163,18 @@ def test_a_stop_letter_is_not_the_byte_that_is_written_with_it(scripted: Any) ->
     assert said(scripted("k浦x"), QUESTION, Sampling(temperature=0, stop=("æ",))) == "k浦x"
 
 
+def test_a_prompt_that_begins_the_thought_itself(tmp_path: Path) -> None:
+    """Templates of some reasoning models end in `<think>`, and the answer begins inside."""
+    folder = script_folder(tmp_path / "model", ("hm", "</think>", "yes"))
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}{{ '<think>\\n' }}", "utf-8"
+    )
+    engine = opened(folder, dialect="template")
+    events = list(engine.stream(QUESTION, Sampling(temperature=0)))
+    engine.close()
+    assert "".join(event.text for event in events if isinstance(event, ReasoningDelta)) == "hm" and text_of(events) == "yes"
+
+
 def test_the_letters_of_an_end_token_are_text(scripted: Any) -> None:
     """Whoever explains `<|im_end|>`, or writes `</s>` in HTML, has not come to the end."""
     assert said(scripted(("<|im_", "end|>", "b")), QUESTION, Sampling(temperature=0)) == "<|im_end|>b"
