@@ -48,7 +48,8 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class Held:
     """A model in memory or on its way there: `needed` bytes were planned for it, of which `taken` show in the device's free
-    memory already; `offload` of them lie on the CPU. `idle` when nobody uses it, so it may be closed."""
+    memory already; `offload` of them lie on the CPU, or will when it is `loading` no more. `idle` when nobody uses it, so it may
+    be closed."""
 
     model: str
     device: str
@@ -56,6 +57,7 @@ class Held:
     taken: int = 0
     idle: bool = True
     offload: int = 0
+    loading: bool = False
 
     def on(self, device: str) -> int:
         """Its bytes on that device."""
@@ -64,7 +66,9 @@ class Held:
 
     def promised(self, device: str) -> int:
         """What it may still take there, beyond what the device's free memory shows."""
-        return max(0, self.on(device) - self.taken) if self.device == device else 0
+        if self.device != device:
+            return self.on(device) if self.loading else 0
+        return max(0, self.on(device) - self.taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.memory.plan import Device, Held, Plan
 from shared.engine import Engine, ModelSpec
@@ -113,16 +113,13 @@ class Slots:
 
         What this program has taken on a device since it held no model there is shared out by the models' sizes."""
         held = [
-            Held(slot.spec.id, slot.plan.device.id, slot.plan.needed, 0, slot.idle, slot.plan.offload)
+            Held(slot.spec.id, slot.plan.device.id, slot.plan.needed, 0, slot.idle, slot.plan.offload, slot.engine is None)
             for slot in self.local() if slot.plan is not None
         ]  # fmt: skip
         if not held:
             self._baseline = {device.id: device.own for device in devices}
         shares = {device.id: self._share(device, held) for device in devices}
-        return [
-            Held(one.model, one.device, one.needed, round(one.on(one.device) * shares.get(one.device, 0.0)), one.idle, one.offload)
-            for one in held
-        ]  # fmt: skip
+        return [replace(one, taken=round(one.on(one.device) * shares.get(one.device, 0.0))) for one in held]
 
     def _share(self, device: Device, held: Sequence[Held]) -> float:
         counted = sum(one.on(device.id) for one in held)

@@ -108,6 +108,12 @@ def test_offloaded_weights_count_on_the_cpu() -> None:
     assert (room_on(GPU_8, [split]), room_on(CPU_8, [split])) == (2, 4)
 
 
+def test_offloaded_weights_are_promised_until_they_are_there() -> None:
+    split = held("a", 10, device="cuda:0", offload=4)
+    wide = replace(CPU_8, budget=16)  # 8 are free
+    assert (room_on(wide, [split]), room_on(wide, [replace(split, loading=True)])) == (8, 4)
+
+
 SIZES = st.integers(0, 12)
 OTHERS = st.lists(st.tuples(SIZES, st.booleans(), st.floats(0, 1), st.sampled_from((CPU, "cuda:0"))), max_size=6)
 
