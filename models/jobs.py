@@ -113,9 +113,12 @@ class Jobs:
                 return  # two visitors pressed the same button
             cancel = Cancel()
             thread = threading.Thread(target=self._run, args=(model_id, work, cancel), name=f"{kind} {model_id}", daemon=True)
+            try:
+                thread.start()  # it waits for the lock before it tells anything
+            except RuntimeError as error:
+                raise BadRequest(f"{model_id} cannot be worked on now: {error}.", "Try again when less is going on.") from error
             self._cancels[model_id], self._threads[model_id] = cancel, thread
             self._put(model_id, Job(kind))
-            thread.start()
 
     def _run(self, model_id: str, work: Callable[[str, OnProgress, Cancel], None], cancel: Cancel) -> None:
         ended: DemoError | Cancelled | None = None

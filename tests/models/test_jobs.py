@@ -182,3 +182,18 @@ def test_an_unknown_model_starts_nothing() -> None:
     with pytest.raises(UnknownModel):
         jobs.download("nope")
     assert jobs.state() == {}
+
+
+def test_a_machine_without_a_free_thread_leaves_no_job_that_runs_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    jobs = Jobs(Shelf(lambda on_progress, cancel: None))
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(BadRequest, match="can't start new thread"):
+            jobs.load("m")
+    assert jobs.state() == {}
+    jobs.load("m")
+    settled(jobs, lambda state: state == {})
+    jobs.close()
