@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from models import gguf
-from models.prompts.chat_template import ChatTemplate
+from models.prompts.chat_template import ChatTemplate, default_of
 from shared import chatml
 from shared.chatml import Dialect
 from shared.engine import Capability, ModelSpec, Source
@@ -132,14 +132,12 @@ def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capa
 def _template_of_folder(path: Path) -> str:
     if (path / "chat_template.jinja").is_file():
         return _text(path / "chat_template.jinja")
-    template = _json(path / "tokenizer_config.json").get("chat_template", "")
-    return (template if isinstance(template, str) else "") or template_of_processor(path)
+    return default_of(_json(path / "tokenizer_config.json").get("chat_template")) or template_of_processor(path)
 
 
 def template_of_processor(path: Path) -> str:
     """The chat template that older releases with pictures keep in a file of their own; empty where there is none."""
-    template = _json(path / "chat_template.json").get("chat_template", "")
-    return template if isinstance(template, str) else ""
+    return default_of(_json(path / "chat_template.json").get("chat_template"))
 
 
 def _context(config: dict[str, object]) -> int:

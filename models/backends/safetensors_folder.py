@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from models.architectures import Described, describe, load_tokenizer
 from models.local import template_of_processor
+from models.prompts.chat_template import default_of
 from models.prompts.tokenizer import ChatTokenizer
 from shared.engine import Cancelled
 from shared.errors import ModelUnavailable
@@ -57,9 +58,9 @@ def read_checkpoint(
     model: Any = described.load(**arguments)
     if "device_map" not in arguments:
         model = model.to(device)
-    template = wrapped.chat_template or template_of_processor(folder)
+    template = default_of(wrapped.chat_template) or template_of_processor(folder)
     return Checkpoint(
-        model, tokenizer, template if isinstance(template, str) else "", wrapped.bos_token or "", wrapped.eos_token or "", _eos_ids(model),
+        model, tokenizer, template, wrapped.bos_token or "", wrapped.eos_token or "", _eos_ids(model),
         getattr(described.config.get_text_config(), "max_position_embeddings", None) or 0,
     )  # fmt: skip
 

@@ -33,6 +33,15 @@ _PRINTED_LIST = "{'type': 'text'"  # a template that knows strings only shows a 
 _ENVIRONMENT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TZ")  # no secrets, nothing else needed
 
 
+def default_of(template: object) -> str:
+    """The template for conversations, of the one or the several by name that a config has; empty where there is none."""
+    if isinstance(template, list):
+        template = {str(entry.get("name")): entry.get("template") for entry in template if isinstance(entry, dict)}
+    if isinstance(template, dict):
+        template = template.get("default")
+    return template if isinstance(template, str) else ""
+
+
 class ChatTemplate:
     """`source` with the special tokens it may name (`bos_token`, …), the `marks` of its tokenizer, and the token that stands
     for a picture in its output (empty: it takes none). Starts its process with the first rendering; `close` ends it."""

@@ -61,6 +61,7 @@ class ChatTokenizer:
 
     def plain(self, text: str) -> list[int]:
         """Ids of text in which nothing is special."""
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # halves of a character are joined, or U+FFFD
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         forged = next((self._special[token_id] for token_id in ids if token_id in self._special), "")
         if not forged:

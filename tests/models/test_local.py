@@ -123,6 +123,15 @@ class TestSafetensors:
         spec = local.spec_of_path(folder(tmp_path, template=template, config=json.dumps(config)))
         assert (spec.dialect, "image" in spec.capabilities, spec.default_system) == ("template", sees, "")
 
+    def test_of_several_templates_the_default_one(self, tmp_path: Path) -> None:
+        named = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": CHATML_TEMPLATE}]
+        path = folder(tmp_path, template=None)
+        (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}), "utf-8")
+        assert local.spec_of_path(path).dialect == "chatml"
+        (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": [1, {"name": []}, {"template": "x"}]}), "utf-8")
+        with pytest.raises(BadRequest):
+            local.spec_of_path(path)
+
     @pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "chat_template.json"])
     def test_a_file_that_is_no_text(self, tmp_path: Path, name: str) -> None:
         path = folder(tmp_path)

@@ -78,6 +78,13 @@ def test_the_original_is_a_model(folder: Path) -> None:
     assert checkpoint.eos_ids == checkpoint.tokenizer.controls(["<|im_end|>"])
 
 
+def test_of_several_templates_the_default_one_counts(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    named = [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]
+    edit_json("tokenizer_config.json", chat_template=named)(folder)
+    assert read(folder).template == "D"
+
+
 @pytest.mark.parametrize(
     ("stored", "asked", "loaded"),
     [

@@ -58,6 +58,12 @@ def test_a_special_token_that_is_an_ordinary_word_too_stays_text() -> None:
     assert tokenizer.decode(tokenizer.plain("</s>" * 5000)).replace(" ", "") == "</s>" * 5000
 
 
+@pytest.mark.parametrize(("typed", "read"), [("a\ud800b", "a\ufffdb"), ("\udc37", "\ufffd"), ("\ud83d\udc37", "🐷")])
+def test_half_a_character_is_read_as_one_that_is_unknown(typed: str, read: str) -> None:
+    """What a browser sends for a character cut in two: Python takes it, and no tokenizer does."""
+    assert TOKENIZER.plain(typed) == TOKENIZER.plain(read)
+
+
 def test_added_blanks_are_text() -> None:
     backend = tiny_tokenizer().backend_tokenizer
     backend.add_tokens(["    "])
