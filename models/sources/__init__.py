@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import httpx
@@ -79,14 +80,15 @@ def label(kind: str, host: str) -> str:
 
 
 def _listing(source: Source, cancel: Cancel, limits: Limits, hf_endpoint: str | None) -> Found:
-    """All files of a repository."""
+    """All files of a repository, without those whose names no disk takes: one of them is no reason to give up the others."""
     _check_name(source.ref)
     asks: dict[str, Callable[[], Found]] = {
         "hf": lambda: huggingface.listing(source, cancel, limits, hf_endpoint),
         "modelscope": lambda: modelscope.listing(source, cancel, limits),
         "openxlab": lambda: openxlab.listing(source, cancel, limits),
     }
-    return patiently(asks[source.kind], cancel, limits)
+    found = patiently(asks[source.kind], cancel, limits)
+    return replace(found, wanted=[want for want in found.wanted if want.names[0].isprintable()])
 
 
 def _check_name(ref: str) -> None:

@@ -317,6 +317,32 @@ def test_a_size_that_is_none_is_asked_for(tmp_path: Path, server: Server, size: 
     assert on_disk(tmp_path) == {**FILES, "more.json": body}
 
 
+@needs_client
+@pytest.mark.parametrize(("key", "value"), [("Path", "a\0.json"), ("Size", 10**400)])
+def test_what_modelscope_may_say(tmp_path: Path, server: Server, key: str, value: object) -> None:
+    repo = repository("modelscope", server)
+    answer = json.loads(server.files[repo.listing].body)
+    entry = next(one for one in answer["Data"]["Files"] if one["Path"] == "tokenizer.json")
+    entry[key] = value
+    server.files[repo.listing] = Served(json.dumps(answer).encode(), headers={"Content-Type": "application/json"})
+    if key == "Size":
+        with pytest.raises(ModelUnavailable, match=r"the disk of .* GB are needed"):
+            fetch(tmp_path, server, "modelscope")
+    else:
+        fetch(tmp_path, server, "modelscope")
+        assert on_disk(tmp_path) == {name: body for name, body in FILES.items() if name != "tokenizer.json"}
+
+
+def test_openxlab_may_name_what_it_likes(tmp_path: Path, server: Server) -> None:
+    repo = repository("openxlab", server)
+    answer = json.loads(server.files[repo.listing].body)
+    files = answer["data"]["data"]["filePaths"]
+    files["odd"] = {**files["config.json"], "fileName": "a\0.json"}
+    server.files[repo.listing] = Served(json.dumps(answer).encode(), headers={"Content-Type": "application/json"})
+    fetch(tmp_path, server, "openxlab")
+    assert on_disk(tmp_path) == FILES
+
+
 def _listed_too(server: Server, repo: Repository, entry: dict[str, object]) -> None:
     listing = json.loads(server.files[repo.listing].body)
     listing["siblings"].append(entry)
