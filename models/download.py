@@ -67,9 +67,18 @@ class Store:
         self._limits = limits
 
     def find(self, spec: ModelSpec) -> Path | None:
-        """Where the model lies on this machine; None when it does not, or not completely. No network, no checksums."""
+        """Where the model lies on this machine; None when it does not, or not completely. No network, no checksums.
+
+        Raises `ModelUnavailable` where that cannot be looked at, and `BadRequest` for a name that no hub has."""
+        try:
+            return self._found(spec)
+        except OSError as error:
+            cause = f"{spec.id} cannot be looked for: {error.filename or self.root}: {error.strerror or error}."
+            raise ModelUnavailable(cause, "Check that path and its permissions.") from error
+
+    def _found(self, spec: ModelSpec) -> Path | None:
         for source in spec.sources:
-            path = Path(source.ref).expanduser() if source.kind == "path" else None
+            path = Path(os.path.expanduser(source.ref)) if source.kind == "path" else None  # no such home: no such path
             if path is not None and path.exists():
                 return path
         for source in spec.sources:

@@ -79,6 +79,12 @@ def test_a_path_source_is_used_where_it_is(tmp_path: Path) -> None:
     assert store.delete(model) is False and weights.exists()
 
 
+def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    assert Store(tmp_path).find(spec(Source("path", "~nobody-of-that-name/m.gguf"))) is None
+    with pytest.raises(ModelUnavailable, match=r"tiny cannot be looked for: .*too long"):
+        Store(tmp_path).find(spec(Source("path", "/" + "a" * 300)))
+
+
 def test_a_file_put_there_by_hand_is_found(tmp_path: Path) -> None:
     model = spec(Source("pypi", "tiny==1", files=("pkg/data/weights.gguf",)))
     (tmp_path / "tiny").mkdir()
