@@ -18,6 +18,9 @@ from transformers import (
 )  # fmt: skip
 
 from shared.engine import Sampling
+from shared.errors import ModelUnavailable
+
+_COLDEST = 1e-6  # below it, scores divided by the temperature are infinite
 
 
 class Sampler:
@@ -34,8 +37,12 @@ class Sampler:
         self._seen = dict.fromkeys(prompt) if sampling.repetition_penalty != 1 else None
 
     def draw(self, scores: torch.Tensor, allowed: Sequence[int] | None = None) -> int:
-        """An id, drawn from `scores` (one per id of the vocabulary), out of `allowed` where given."""
+        """An id, drawn from `scores` (one per id of the vocabulary), out of `allowed` where given.
+
+        Raises `ModelUnavailable` for scores that say nothing: drawn greedily, they would be the first token for ever."""
         scores = scores.float().cpu().reshape(1, -1)
+        if not scores.max().isfinite():  # nan, where there is one
+            raise ModelUnavailable("The model's scores are no numbers.", "Load it with --dtype bfloat16 or float32, or download it again.")
         if allowed is not None:
             mask = torch.full_like(scores, -torch.inf)
             mask[:, list(allowed)] = 0
@@ -56,7 +63,7 @@ def _filters(sampling: Sampling) -> LogitsProcessorList:
     if sampling.temperature == 0:
         return filters
     if sampling.temperature != 1:
-        filters.append(TemperatureLogitsWarper(float(sampling.temperature)))
+        filters.append(TemperatureLogitsWarper(max(float(sampling.temperature), _COLDEST)))
     if sampling.top_k > 0:
         filters.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
