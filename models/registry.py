@@ -156,16 +156,19 @@ class Registry:
                 self._slots.tell()
 
     def delete(self, model_id: str) -> bool:
-        """Unload a model and delete its files; False while it is in use, or where nothing of it is ours to delete."""
+        """Unload a model and delete its files; False while it is in use, or where nothing of it is ours to delete.
+
+        A turn that asks for it meanwhile waits, and then fetches it again. Raises what the deletion raises."""
         spec = self.spec(model_id)
         self.unload(model_id)
         with self._slots.changed:
             if self._slots.get(model_id) is not None or self._slots.leaving(model_id):
                 return False
-        deleted = self._files.delete(spec)
-        with self._slots.changed:
-            self._slots.tell()
-        return deleted
+            bar = self._slots.bar(spec)
+        try:
+            return self._files.delete(spec)
+        finally:
+            self._slots.finish(bar)
 
     @contextmanager
     def lease(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Engine]:
@@ -224,7 +227,7 @@ class Registry:
             found = self._wait_in_line(spec, cancel, on_progress)
             if found is not None:
                 return found
-            if path is None and spec.backend not in ENDPOINT_BACKENDS:
+            if spec.backend not in ENDPOINT_BACKENDS:
                 path = self._files.find(spec) or self._fetched(spec, on_progress, cancel)
             loaded = self._loader.loaded(spec, path, cancel, on_progress)
             if loaded is not None:

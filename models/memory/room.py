@@ -67,7 +67,8 @@ class Room:
         return replace(slot.plan, device=device, free=free, free_after=free, evict=(), waits_for=())
 
     def reserve(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> Slot | None:
-        """A slot for `spec` in which it may be loaded, leased once; None where somebody else has loaded this very model.
+        """A slot for `spec` in which it may be loaded, leased once; None where somebody else has loaded this very model, or closed
+        or deleted it, so that its files have to be looked for again.
 
         Raises `OutOfMemory` where it does not fit even alone, `UnknownModel` where it was forgotten meanwhile, and `Cancelled`."""
         told = ""
@@ -80,12 +81,15 @@ class Room:
                 slot = self._slots.get(spec.id)
                 if self._slots.closed or (slot is not None and slot.engine is not None):
                     return None
+                leaving = self._slots.leaving(spec.id)
                 next_step = self._step(asked, version)
             if isinstance(next_step, str):
                 if next_step and next_step != told:
                     told = next_step
                     on_progress(Progress("waiting", spec.id, detail=told))
                 self._pause(version, cancel)
+                if leaving:
+                    return None
             elif next_step.closing:
                 self._close(next_step, spec, on_progress)
             else:

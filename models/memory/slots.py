@@ -83,6 +83,13 @@ class Slots:
             self._leaving.append(slot)
         self.tell()
 
+    def bar(self, spec: ModelSpec) -> Slot:
+        """Nobody can load this model until what is returned is finished. Under `changed`."""
+        slot = Slot(spec, closing=True)
+        self._leaving.append(slot)
+        self.tell()
+        return slot
+
     def clear(self) -> list[Slot]:
         """All of them leave, and everything there is to close is returned. Under `changed`."""
         for slot in self.all():

@@ -332,6 +332,57 @@ class _Stuck(Echo):
         raise RuntimeError("CUDA error")
 
 
+class Shelf(Machine):
+    """Its files are there until they are deleted, which takes until `deleted_now`, and again once they are fetched."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.there = True
+        self.deleting, self.deleted_now = threading.Event(), threading.Event()
+
+    def find(self, spec: ModelSpec) -> Path | None:
+        return Path("/there") if self.there else None
+
+    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
+        self.happened.append(f"fetch {spec.id}")
+        self.there = True
+        return Path("/there")
+
+    def delete(self, spec: ModelSpec) -> bool:
+        self.deleting.set()
+        assert self.deleted_now.wait(30)
+        self.happened.append(f"delete {spec.id}")
+        self.there = False
+        return True
+
+
+class TestDelete:
+    def test_a_turn_in_that_moment_waits_and_brings_the_files_again(self) -> None:
+        machine = Shelf(100)
+        registry = machine.add(a=60)
+        deleting = threading.Thread(target=lambda: registry.delete("a"))
+        deleting.start()
+        assert machine.deleting.wait(30)
+        assert not registry.delete("a") and not registry.forget("a")
+        turn = Turn(registry, "a")
+        assert turn.reached("waiting").detail == "a"
+        machine.deleted_now.set()
+        deleting.join(30)
+        assert turn.has_it.wait(30)
+        turn.end()
+        assert machine.happened == ["delete a", "fetch a", "load a"]
+
+    def test_a_failed_one_bars_nobody(self) -> None:
+        class Locked(Machine):
+            def delete(self, spec: ModelSpec) -> bool:
+                raise BadRequest("in use by another program")
+
+        registry = Locked(100).add(a=60)
+        with pytest.raises(BadRequest, match="in use"):
+            registry.delete("a")
+        use(registry, "a")
+
+
 class TestAnEngineThatCannotBeClosed:
     def test_makes_room_all_the_same(self, caplog: pytest.LogCaptureFixture) -> None:
         registry = Stuck(100).add(a=60, b=60)
