@@ -81,6 +81,7 @@ XCOMPOSER2_WRITING = replace(
     XCOMPOSER2, name="xcomposer2_writing", pictures="inside", stop=(*XCOMPOSER2.stop, "[UNUSED_TOKEN_0]")
 )  # fmt: skip
 XCOMPOSER2D5 = replace(XCOMPOSER2, name="xcomposer2d5", pictures="numbered")
+INTERNLM2_UNNAMED = replace(XCOMPOSER2, name="internlm2", pictures="inside")  # its first releases; a `tokenizer.model` alone
 TEMPLATE = Dialect("template", "", "", (), tools="none")  # a model's own; see `template_dialect`
 _ALL = (INTERNLM1, INTERNLM2, CHATML, XCOMPOSER2, XCOMPOSER2_CHAT, XCOMPOSER2_WRITING, XCOMPOSER2D5, TEMPLATE)
 DIALECTS = {dialect.name: dialect for dialect in _ALL}

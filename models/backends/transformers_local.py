@@ -107,7 +107,9 @@ def _dialect(spec: ModelSpec, checkpoint: Checkpoint) -> Dialect:
             raise ModelUnavailable(f"{spec.id} has no chat template of its own.", "Check its dialect in the catalog.")
         return chatml.template_dialect(checkpoint.template, stop=[checkpoint.eos_token] if checkpoint.eos_token else [])
     if not named.start or named.start not in checkpoint.template:
-        return named
+        unnamed = chatml.INTERNLM2_UNNAMED
+        has_names = checkpoint.tokenizer.control(named.start) is not None
+        return unnamed if named == chatml.INTERNLM2 and not has_names and checkpoint.tokenizer.control(unnamed.start) else named
     has_actions = named.tools == "plugin"
     return chatml.dialect_of_template(checkpoint.template, bos_token=checkpoint.bos_token, vocabulary_has_actions=has_actions)
 

@@ -14,7 +14,8 @@ from models.backends import transformers_local
 from models.backends.safetensors_folder import read_checkpoint
 from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import DIALECTS
-from shared.engine import Cancel, ModelSpec, Sampling
+from shared.engine import Cancel, ModelSpec, Sampling, ToolSpec
+from shared.errors import BadRequest
 from shared.events import Done, TextDelta
 from shared.messages import user
 from tests.models.architectures.checkpoints import internlm2_raw, internlm_raw, tensors_for, write
@@ -56,6 +57,22 @@ def test_an_answer_is_the_one_generate_gives(folder: Path) -> None:
     assert isinstance(events[-1], Done) and events[-1].usage.prompt_tokens == prompt and events[-1].reason == "length"
     written = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert written == expected(folder, "你好 hello", events[-1])
+
+
+def test_marks_that_nothing_has_renamed_are_used_as_they_are(tmp_path: Path) -> None:
+    """`tokenizer.model` alone, and the first releases: `<|im_start|>` is `[UNUSED_TOKEN_146]` still, and the same id."""
+    folder = chat_folder(tmp_path / "internlm2", "internlm2", internlm2_raw())
+    named = transformers_local.load(spec_for(folder), folder, on_progress=lambda progress: None, cancel=Cancel())
+    (folder / "tokenizer_config.json").unlink()
+    plain = transformers_local.load(spec_for(folder), folder, on_progress=lambda progress: None, cancel=Cancel())
+    try:
+        assert plain.count([user("hello")]) == named.count([user("hello")])
+        assert plain._decoder and named._decoder and plain._decoder.stop_ids >= named._decoder.stop_ids
+        with pytest.raises(BadRequest, match="tools"):
+            plain.count([user("hello")], tools=[ToolSpec("t", "", {})])
+    finally:
+        named.close()
+        plain.close()
 
 
 def expected(folder: Path, question: str, done: Done) -> str:
