@@ -17,11 +17,19 @@ CHUNK = 1 << 22
 
 
 def check(spec: ModelSpec, path: Path, cancel: Cancel) -> None:
-    """Raise `ModelUnavailable` where `path` has another checksum than the catalog gives it; a file without one passes."""
+    """Raise `ModelUnavailable` where `path` has another checksum than the catalog gives it, or cannot be read; a file without one
+    passes."""
     names = {source: [Path(file).name for file in source.files] for source in spec.sources}
     wanted = {source.sha256 for source in spec.sources if source.sha256 and (not source.files or path.name in names[source])}
     if not wanted:
         return
+    try:
+        _check(spec, path, wanted, cancel)
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}.", "Check the disk and the permissions.") from error
+
+
+def _check(spec: ModelSpec, path: Path, wanted: set[str], cancel: Cancel) -> None:
     stamp, now = path.with_name(f".{path.name}.verified"), _state(path)
     with contextlib.suppress(OSError, ValueError):
         if json.loads(stamp.read_text("utf-8")) in [{**now, "sha256": checksum} for checksum in wanted]:

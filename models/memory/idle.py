@@ -10,6 +10,7 @@ from models.memory.slots import Slots
 
 def unload_idle(slots: Slots, seconds: float) -> threading.Thread:
     """Start it. It sleeps until the next model is due, or something changes."""
+    seconds = min(seconds, threading.TIMEOUT_MAX)  # no thread waits longer than some centuries
     thread = threading.Thread(target=_watch, args=(slots, seconds), name="idle models", daemon=True)
     thread.start()
     return thread

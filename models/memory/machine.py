@@ -57,8 +57,8 @@ def _own() -> int:
     for one in (process, *process.children(recursive=True)):
         try:
             info = one.memory_info()
-        except psutil.NoSuchProcess:
-            continue  # a child that ended meanwhile holds nothing
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it ended meanwhile and holds nothing, or became another user's
         total += info.rss - getattr(info, "shared", 0)
     return total
 

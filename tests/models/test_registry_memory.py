@@ -194,6 +194,13 @@ class TestIdle:
         registry.close()
         assert _gone("idle models")
 
+    def test_a_time_beyond_what_threads_can_wait(self) -> None:
+        machine = Machine(100, idle_unload=1e12)
+        use(machine.add(a=30), "a")
+        assert not threading.Event().wait(0.1) and "idle models" in {thread.name for thread in threading.enumerate()}
+        machine.registry.close()
+        assert _gone("idle models")
+
     def test_its_thread_ends_with_the_registry(self) -> None:
         machine = Machine(100, idle_unload=1000)
         use(machine.add(a=30), "a")

@@ -65,3 +65,9 @@ def test_stop_ends_the_hashing(path: Path) -> None:
     stopped.set()
     with pytest.raises(Cancelled):
         verified.check(spec(), path, stopped)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="cannot be read: No such file") as failure:
+        verified.check(spec(), tmp_path / "model.gguf", Cancel())
+    assert failure.value.remedy

@@ -97,6 +97,16 @@ def test_signs_of_a_gpu(tmp_path: Path, sign: str, monkeypatch: pytest.MonkeyPat
     assert not machine.has_gpu(tmp_path)
 
 
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess(1), psutil.AccessDenied(1)])
+def test_a_child_that_says_nothing_counts_nothing(error: psutil.Error, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Child:
+        def memory_info(self) -> None:
+            raise error
+
+    monkeypatch.setattr(psutil.Process, "children", lambda process, recursive: [Child()])
+    assert machine.cpu().own > 0
+
+
 def test_own_memory_grows_with_what_is_taken() -> None:
     before = machine.cpu().own
     block = bytearray(b"x" * (64 << 20))
