@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from demos import cli
 from demos.terminal import printable
@@ -58,15 +57,15 @@ def build_registry(settings: Settings) -> Registry:
 
     specs = catalog.read(catalog.BUILT_IN)
     if settings.models:
-        specs = catalog.merged(specs, catalog.read(Path(settings.models).expanduser()))
+        specs = catalog.merged(specs, catalog.read(settings_module.expanded(settings.models)))
     specs = catalog.merged(specs, added.Added(settings.data_path / added.FILE).specs())
     if settings.demo:
         specs = (DEMO, *specs)
     if settings.api_base:
         specs = _instead(_endpoint(settings), specs)
     asked = settings.model
-    if asked and asked not in {spec.id for spec in specs} and Path(asked).expanduser().exists():
-        specs = _instead(local.spec_of_path(Path(asked).expanduser()), specs)
+    if asked and asked not in {spec.id for spec in specs} and settings_module.expanded(asked).exists():
+        specs = _instead(local.spec_of_path(settings_module.expanded(asked)), specs)
         asked = specs[0].id
     specs = zerogpu.offered(tuple(placed(spec, settings) for spec in specs), os.environ, asked=asked)
     store = Store(settings.models_path, source=settings.source, offline=settings.offline)
@@ -93,7 +92,7 @@ def start_model(settings: Settings, registry: Registry) -> str:
     """The id of the model a conversation starts with: the one asked for, else the endpoint, the script, the default."""
     from models import local
 
-    path = Path(settings.model).expanduser() if settings.model else None
+    path = settings_module.expanded(settings.model) if settings.model else None
     if path is not None and settings.model not in {spec.id for spec in registry.specs()} and path.exists():
         return registry.spec(local.spec_of_path(path).id).id
     return registry.spec(settings.model or registry.specs("text")[0].id).id

@@ -119,11 +119,11 @@ class Settings:
 
     @property
     def data_path(self) -> Path:
-        return Path(self.data_dir).expanduser() if self.data_dir else _default_data_dir()
+        return expanded(self.data_dir) if self.data_dir else _default_data_dir()
 
     @property
     def models_path(self) -> Path:
-        return Path(self.models_dir).expanduser() if self.models_dir else self.data_path / "models"
+        return expanded(self.models_dir) if self.models_dir else self.data_path / "models"
 
     def describe(self) -> str:
         """What was set, and by what, one setting a line, secrets hidden; nothing for pure defaults."""
@@ -178,6 +178,14 @@ def read(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     return Settings(**values, origins=origins)
 
 
+def expanded(path: str) -> Path:
+    """`path` with the home folder in place of `~`. Raises `BadRequest` where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadRequest(f"{path}: there is no such home folder.", "Write the whole path.") from error
+
+
 def _flags() -> list[Any]:
     return [item for item in fields(Settings) if "internal" not in item.metadata and item.default is not MISSING]
 
@@ -211,12 +219,12 @@ def _checked(item: Any, value: Any, origin: str) -> Any:
 
 def _config_path(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
     if flags.get("config"):
-        path = Path(flags["config"]).expanduser()
+        path = expanded(flags["config"])
         if not path.is_file():
             raise BadRequest(f"There is no config file {path}.", "Check the path given with --config.")
         return path
     data_dir = flags.get("data_dir") or environment.get("PUYU_DATA_DIR")
-    return (Path(data_dir).expanduser() if data_dir else _default_data_dir()) / "config.toml"
+    return (expanded(data_dir) if data_dir else _default_data_dir()) / "config.toml"
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -235,9 +243,9 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _default_data_dir() -> Path:
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        base = os.environ.get("LOCALAPPDATA") or str(expanded("~") / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Application Support")
+        base = str(expanded("~") / "Library" / "Application Support")
     else:
-        base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        base = os.environ.get("XDG_DATA_HOME") or str(expanded("~") / ".local" / "share")
     return Path(base) / "puyu-studio"

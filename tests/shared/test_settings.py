@@ -163,3 +163,9 @@ def test_public(settings: Settings, public: bool) -> None:
 def test_folders() -> None:
     assert Settings(data_dir="/d").models_path == Path("/d/models")
     assert Settings(data_dir="/d", models_dir="/m").models_path == Path("/m")
+
+
+@pytest.mark.parametrize("flag", ["config", "data_dir"])
+def test_a_home_that_is_not_there(flag: str) -> None:
+    with pytest.raises(BadRequest, match=r"~nobody-of-that-name/x: there is no such home"):
+        read({flag: "~nobody-of-that-name/x"}, {})
