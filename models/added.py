@@ -194,8 +194,8 @@ def _ggufs(there: Description) -> dict[str, tuple[tuple[str, ...], int]]:
 def _of_path(text: str) -> ModelSpec:
     try:
         return local.spec_of_path(Path(os.path.expanduser(text)))  # unlike pathlib's it leaves alone a home that is not there
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRequest(f"{text!r} cannot be read: {getattr(error, 'strerror', None) or error}.", "Check the path.") from error
+    except OSError as error:
+        raise BadRequest(f"{text!r} cannot be read: {error.strerror or error}.", "Check the path.") from error
 
 
 def _under_a_free_id(spec: ModelSpec, taken: Collection[ModelSpec]) -> ModelSpec:

@@ -129,7 +129,7 @@ def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, ref: str, monkeypatch
 def test_a_template_that_is_no_text_is_told(tmp_path: Path) -> None:
     for name, body in {"config.json": CONFIG.encode(), "chat_template.jinja": b"\xff", "model.safetensors": b""}.items():
         (tmp_path / name).write_bytes(body)
-    with pytest.raises(BadRequest, match="cannot be read"):
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
         Added(tmp_path / "added.toml").find(Wish(str(tmp_path)), paths=True, taken=())
 
 
