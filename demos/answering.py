@@ -42,7 +42,7 @@ def answered(app: App, conversation: Conversation, values: dict[str, Any], t: St
     except Cancelled:
         turn.conversation = turns.with_last(turn.conversation, outcome="cancelled")
     except DemoError as failure:
-        turn.error = render.error_card(failure, t, kept=bool(turn.conversation[-1].answer))
+        turn.error = _card(app, failure, t, kept=bool(turn.conversation[-1].answer))
     except Exception:  # the page's outermost edge: logged whole, shown as a card, and the conversation goes on
         logger.exception("a turn failed")
         turn.error = render.error_card(None, t, kept=bool(turn.conversation[-1].answer))
@@ -79,8 +79,14 @@ def loaded(app: App, model_id: str, t: Strings, cancel: Cancel) -> Iterator[View
     except Cancelled:
         pass  # the visitor's wish: the card goes, what was downloaded stays for the next time
     except DemoError as failure:
-        error = render.error_card(failure, t, kept=False)
+        error = _card(app, failure, t, kept=False)
     yield {**view.resting_pill(app, model_id, t), "stage": None, "error": error}
+
+
+def _card(app: App, failure: DemoError, t: Strings, *, kept: bool) -> dict[str, str]:
+    if not app.settings.trusted:
+        logger.warning("%s %s", failure.one_line(), failure.log)
+    return render.error_card(failure, t, kept=kept, whole=app.settings.trusted)
 
 
 def _warming(app: App, model_id: str, cancel: Cancel) -> Callable[[Callable[[Update], None]], None]:

@@ -13,7 +13,7 @@ from typing import Any
 from demos.strings import Strings
 from demos.turns import Conversation, Turn, can_continue
 from shared.engine import Progress
-from shared.errors import BadRequest, DemoError
+from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
 from shared.events import PromptProgress
 
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
@@ -93,14 +93,17 @@ def progress_card(progress: Progress | PromptProgress, t: Strings) -> dict[str, 
             return {**card, "done": progress.done, "total": progress.total}
 
 
-def error_card(error: DemoError | None, t: Strings, *, kept: bool) -> dict[str, str]:
-    """An error as its card shows it; None is an error of ours, of which the visitor learns no more than that."""
+def error_card(error: DemoError | None, t: Strings, *, kept: bool, whole: bool = True) -> dict[str, str]:
+    """An error as its card shows it; None is an error of ours, of which the visitor learns no more than that. Not `whole`: a
+    stranger, who is told what he can change, and no paths and addresses of this machine."""
     said = t("error.kept") if kept else ""
     if error is None:
         return {"cause": t("error.unexpected"), "remedy": t("error.unexpected_remedy"), "log": "", "action": t("chat.retry")}
-    detail = " ".join(part for part in (error.cause, error.remedy, said) if part)
+    hidden = not whole and isinstance(error, ModelUnavailable | RemoteFailure)
+    why = (t("error.hidden"),) if hidden else (error.cause, error.remedy)
+    detail = " ".join(part for part in (*why, said) if part)
     action = "" if isinstance(error, BadRequest) else t("chat.retry")  # the same request would be refused again
-    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log, "action": action}
+    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log if whole else "", "action": action}
 
 
 def size(count: float) -> str:

@@ -126,6 +126,8 @@ class Jobs:
             work(model_id, lambda progress: self._progressed(model_id, progress), cancel)
         except (DemoError, Cancelled) as stop:
             ended = stop
+            if isinstance(stop, DemoError):
+                logger.warning("%s %s", stop.one_line(), stop.log)  # a page for strangers says no more than that it is here
         except Exception:  # the thread's outermost edge: logged whole, and shown, so the page does not wait for ever
             logger.exception("a job failed")
             ended = DemoError(f"Something broke inside the program while it worked on {model_id}.", "Try again; the log says more.")

@@ -118,6 +118,11 @@ class Settings:
         return self.share or bool(os.environ.get("SPACE_ID")) or self.address not in LOOPBACK
 
     @property
+    def trusted(self) -> bool:
+        """Whether whoever sees the page may change this machine's models and read its paths: a login, or nobody else can reach it."""
+        return bool(self.auth) or not self.public
+
+    @property
     def data_path(self) -> Path:
         return expanded(self.data_dir) if self.data_dir else _default_data_dir()
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from demos import components, reply, streaming, turns
+from demos import components, render, reply, streaming, turns
 from demos.reply import Choices
+from demos.strings import Strings
 from demos.tab import App
 from shared.engine import Cancel, Cancelled
 from shared.errors import DemoError
@@ -36,7 +37,8 @@ def add(app: App) -> None:
                 text += "".join(update.text for update in updates if isinstance(update, TextDelta))
                 yield text
         except DemoError as error:
-            raise gr.Error(error.one_line(), print_exception=False) from error
+            card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
+            raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
         except Cancelled:
             return
 

@@ -52,7 +52,7 @@ class Board:
 
     def __init__(self, app: App, jobs: Jobs, added: Added) -> None:
         self._app, self._jobs, self._added = app, jobs, added
-        self.may = bool(app.settings.auth) or not app.settings.public
+        self.may = app.settings.trusted
         self._built: dict[Language, _Built] = {}
         self._lock = threading.Lock()
         self._start = secrets.token_hex(4)  # versions begin anew with each start, and a page may outlive one

@@ -189,7 +189,7 @@ def error(facts: Facts, t: Strings) -> View | None:
 
 def error_card(title: str, failure: DemoError, t: Strings, *, whole: bool) -> View:
     """An error as its card shows it: what failed, why, what to do."""
-    why = " ".join(part for part in (failure.cause, failure.remedy) if part) if whole else t("hub.hidden")
+    why = " ".join(part for part in (failure.cause, failure.remedy) if part) if whole else t("error.hidden")
     return {"title": title, "text": why, "log": failure.log if whole else ""}
 
 

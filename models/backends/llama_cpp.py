@@ -31,12 +31,12 @@ from models.connection import Line
 from models.downloads import verified
 from models.environment import without_secrets
 from shared import chatml
-from shared.chatml import Control, Dialect, ImageSlot, Plain
+from shared.chatml import Control, Dialect, ImageSlot, Piece, Plain
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
 from shared.errors import BadRequest, DemoError, ModelUnavailable
 from shared.events import Done, DoneReason, Event, PromptProgress, Usage
 from shared.messages import Message
-from shared.tag_router import StopStrings, TagRouter, tags_for
+from shared.tag_router import StopStrings, TagRouter, starts_thinking, tags_for
 
 SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]  # transformers' order; llama.cpp's own has the temperature last
 BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
@@ -58,14 +58,16 @@ class LlamaCpp:
     ) -> Iterator[Event]:  # fmt: skip
         cancel = cancel if cancel is not None else Cancel()
         began = time.monotonic()
-        prompt = self._ids(messages, tools)
+        pieces = self._pieces(messages, tools)
+        prompt = self._ids(pieces)
         if len(prompt) >= self._spec.context:
             raise BadRequest(
                 f"The conversation takes {len(prompt):,} tokens, and {self._spec.id} reads at most {self._spec.context:,}.",
                 "Shorten the message, or start a new conversation.",
             )
         yield PromptProgress(0, len(prompt))
-        answer = _Answer(TagRouter(tags_for(self._dialect, tools=bool(tools))), StopStrings(sampling.stop), len(prompt), began)
+        router = TagRouter(tags_for(self._dialect, tools=bool(tools)), thinking=starts_thinking(pieces))
+        answer = _Answer(router, StopStrings(sampling.stop), len(prompt), began)
         with contextlib.closing(self._chunks(_request(prompt, sampling, self._spec.context), cancel)) as chunks:
             for chunk in chunks:
                 yield from answer.read(chunk)
@@ -74,17 +76,20 @@ class LlamaCpp:
         yield from answer.end(cancelled=cancel.is_set())
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
-        return len(self._ids(messages, tools))
+        return len(self._ids(self._pieces(messages, tools)))
 
     def close(self) -> None:
         self._child.stop()
         if self._template is not None:
             self._template.close()
 
-    def _ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:
-        ids: list[int] = []
+    def _pieces(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Piece, ...]:
         told = chatml.with_default_system(messages, self._spec.default_system)
-        for piece in self._template.render(told, tools) if self._template else chatml.render(told, self._dialect, tools):
+        return self._template.render(told, tools) if self._template else chatml.render(told, self._dialect, tools)
+
+    def _ids(self, pieces: Sequence[Piece]) -> list[int]:
+        ids: list[int] = []
+        for piece in pieces:
             match piece:
                 case Control(token):
                     ids += self._tokens(token, True)

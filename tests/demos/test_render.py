@@ -120,6 +120,18 @@ def test_every_stage_has_its_words(progress: Progress | PromptProgress, en: str,
     assert in_chinese["title"] == zh and bool(in_chinese["detail"]) is bool(detail)
 
 
+def test_a_stranger_is_told_what_he_can_change_and_no_path_of_this_machine() -> None:
+    def shown(error: DemoError) -> dict[str, str]:
+        return render.error_card(error, EN, kept=False, whole=False)
+
+    for kind in (ModelUnavailable, RemoteFailure):
+        card = shown(kind("No /home/me/model.", "Look at /home/me.", log="/home/me"))
+        assert card["cause"] == EN(f"error.{kind.__name__}") and "/home/me" not in str(card) and "log" in card["remedy"]
+    for kind in (BadRequest, UnknownModel, OutOfMemory):
+        assert shown(kind("Too long.", "Shorten it.", log="/home/me")) == {**shown(kind("Too long.", "Shorten it.")), "log": ""}
+        assert shown(kind("Too long.", "Shorten it."))["remedy"] == "Too long. Shorten it."
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", [UnknownModel, ModelUnavailable, OutOfMemory, BadRequest, RemoteFailure])
 def test_an_error_card_has_cause_remedy_and_log(kind: type[DemoError], language: Language) -> None:

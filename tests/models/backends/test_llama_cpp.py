@@ -24,7 +24,7 @@ from models.backends import llama_cpp
 from shared.engine import Cancel, Cancelled, ModelSpec, Sampling
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, TextDelta
-from shared.messages import system, user
+from shared.messages import Message, system, user
 from tests import gguf_file
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -150,6 +150,10 @@ def with_user_defined_marks(content: bytes) -> bytes:
 
 
 @pytest.mark.model
+def ids_of(engine: llama_cpp.LlamaCpp, *messages: Message) -> list[int]:
+    return engine._ids(engine._pieces(messages, ()))
+
+
 def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> None:
     """The default model with another template of the same length in its header: what it asks for is what the model reads."""
     header = gguf.read_header(default_gguf)
@@ -167,7 +171,7 @@ def test_a_template_that_is_no_chatml(default_gguf: Path, tmp_path: Path) -> Non
     for mark in ("<|endoftext|>", "<repo_name>"):
         assert mark in gguf.read_header(path).marks
         (token_id,) = engine._tokens(mark, True)
-        assert engine._ids([user(mark)], ()).count(token_id) == engine._ids([user("x")], ()).count(token_id)
+        assert ids_of(engine, user(mark)).count(token_id) == ids_of(engine, user("x")).count(token_id)
     text = [
         event.text for event in engine.stream([user("Say: blue")], Sampling(temperature=0, max_tokens=8)) if isinstance(event, TextDelta)
     ]
@@ -239,7 +243,7 @@ def test_a_path_takes_its_dialect_from_its_own_template(loaded: Loaded, default_
     found = load(dataclasses.replace(spec, dialect="internlm2"), default_gguf)  # whatever a catalog says of it
     try:
         prompt = [system("Be brief."), *FRANCE]
-        assert found.engine._ids(prompt, ()) == loaded.engine._ids(prompt, ())  # internlm2 would begin with <s>
+        assert ids_of(found.engine, *prompt) == ids_of(loaded.engine, *prompt)  # internlm2 would begin with <s>
         assert text_of(found.engine)
     finally:
         found.engine.close()
