@@ -55,7 +55,17 @@
 
   // Models came or went, or one was chosen for the chat: cards.py's model_news hears it.
   pz.modelsChanged = (model) => dispatchEvent(new CustomEvent("pz-models", { detail: model ? { model } : {} }));
-  pz.chatWith = (model) => { pz.modelsChanged(model); location.hash = "#chat" };
+  // Until the picker shows it: Gradio drops an event while the same one is under way, and news may be.
+  pz.chatWith = (model) => {
+    let left = 20;
+    const ask = () => {
+      if (!left-- || document.querySelector("#model-picker input")?.value.split(" · ")[0] === model) return;
+      pz.modelsChanged(model);
+      setTimeout(ask, 500);
+    };
+    ask();
+    location.hash = "#chat";
+  };
 
   // Settings: the icon in the bar opens the sidebar, Escape closes it and gives the focus back.
   const sidebar = () => document.querySelector("#settings");
