@@ -46,26 +46,32 @@ class SamplingPanel:
         return [field.name for field in fields(self)]
 
 
-def sampling_panel() -> SamplingPanel:
-    """Every sampling parameter with what its neutral value is; values are set per model when the page opens."""
+def sampling_panel(first: Sampling = Sampling()) -> SamplingPanel:
+    """Every sampling parameter with what its neutral value is, beginning with what suits the model a page begins with."""
+    value = sampling_values(first)
     return SamplingPanel(
-        gr.Slider(0, 2, 0.8, step=0.05, label=label("settings.temperature"), info=label("settings.temperature_info"), interactive=True),
-        gr.Slider(0.05, 1, 0.8, step=0.05, label=label("settings.top_p"), info=label("settings.top_p_info"), interactive=True),
-        gr.Slider(0, 200, 40, step=1, label=label("settings.top_k"), info=label("settings.top_k_info"), interactive=True),
-        gr.Slider(
-            1, 2, 1, step=0.01, label=label("settings.repetition_penalty"), info=label("settings.repetition_penalty_info"), interactive=True
-        ),
-        gr.Slider(16, 8192, 1024, step=16, label=label("settings.max_tokens"), interactive=True),
-        gr.Textbox("", label=label("settings.seed"), info=label("settings.seed_info"), max_lines=1, interactive=True),
-        gr.Textbox("", label=label("settings.stop_words"), info=label("settings.stop_words_info"), lines=2, interactive=True),
+        _slider("temperature", 0, 2, 0.05, value),
+        _slider("top_p", 0.05, 1, 0.05, value),
+        _slider("top_k", 0, 200, 1, value),
+        _slider("repetition_penalty", 1, 2, 0.01, value),
+        gr.Slider(16, 8192, value["max_tokens"], step=16, label=label("settings.max_tokens"), interactive=True),
+        gr.Textbox(value["seed"], label=label("settings.seed"), info=label("settings.seed_info"), max_lines=1, interactive=True),
+        gr.Textbox(value["stop"], label=label("settings.stop_words"), info=label("settings.stop_words_info"), lines=2, interactive=True),
     )
 
 
-def model_picker() -> gr.Dropdown:
-    """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk."""
+def _slider(name: str, low: float, high: float, step: float, value: Mapping[str, Any]) -> gr.Slider:
+    words = {"label": label(f"settings.{name}"), "info": label(f"settings.{name}_info")}
+    return gr.Slider(low, high, value[name], step=step, interactive=True, **words)
+
+
+def model_picker(first: str) -> gr.Dropdown:
+    """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk. It begins with the model
+    `first`: whoever is quicker than that must not ask none."""
     return gr.Dropdown(
-        [], label=label("settings.model"), info=label("settings.model_info"), interactive=True, elem_id="model-picker", filterable=False
-    )
+        [first] if first else [], value=first or None, label=label("settings.model"), info=label("settings.model_info"),
+        interactive=True, elem_id="model-picker", filterable=False,
+    )  # fmt: skip
 
 
 def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.turns import Conversation
 from demos.view import View
+from shared.engine import Sampling
 from shared.errors import BadRequest
 from shared.messages import user
 
@@ -50,7 +51,7 @@ class ChatTab:
         api.add(app)
 
     def _settings(self) -> None:
-        self.model = components.model_picker()
+        self.model = components.model_picker(self.app.start_model)
         self.persona = gr.Dropdown([], label=label("settings.persona"), interactive=True, filterable=False, elem_id="chat-persona")
         self.system = gr.Textbox(
             "",
@@ -60,7 +61,8 @@ class ChatTab:
             interactive=True,
             elem_id="chat-system",
         )
-        self.sampling = components.sampling_panel()
+        start = {spec.id: spec.sampling for spec in self.app.registry.specs()}.get(self.app.start_model, Sampling())
+        self.sampling = components.sampling_panel(start)
         self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
 
     def _page(self) -> None:
