@@ -8,7 +8,6 @@ sources; how each names its files is in `sources`, how bytes are fetched in `tra
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import filelock
 
-from models import sources
+from models import remote_code, sources
 from models.downloads import pickles, provenance
 from models.downloads.landing import Landing, landing_names
 from models.downloads.request import Limits, stop_if
@@ -183,7 +182,7 @@ class Store:
     def _bring(self, spec: ModelSpec, source: Source, on_progress: OnProgress, cancel: Cancel) -> Path:
         on_progress(Progress("downloading", spec.id, 0, spec.size_bytes, detail=source.kind))
         found = sources.locate(
-            source, cancel, self._limits, self._hf_endpoint, pickle=pickles.opted_in(spec), code=_may_have_code(spec, source)
+            source, cancel, self._limits, self._hf_endpoint, pickle=pickles.opted_in(spec), code=remote_code.opted_in(spec)
         )
         folder, origin = self._folder(spec), sources.label(source.kind, found.host)
         landing = Landing(folder, source, origin, found)
@@ -230,11 +229,6 @@ class Store:
             "Check the network and the proxy (HTTPS_PROXY), name a mirror with PIP_INDEX_URL or HF_ENDPOINT, "
             f"put the file at {place} by hand, or start with --model PATH.",
         )
-
-
-def _may_have_code(spec: ModelSpec, source: Source) -> bool:
-    """Whether the Python files of a repository come too: only for an entry that opted in, at one commit (`backends.remote_code`)."""
-    return spec.options.get("trust_remote_code") is True and source.kind == "hf" and bool(re.fullmatch("[0-9a-f]{40}", source.revision))
 
 
 def _sweep(folder: Path) -> None:

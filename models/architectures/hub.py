@@ -19,10 +19,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from models.remote_code import FULL_REVISION
 from shared.errors import ModelUnavailable, RemoteFailure
 
 _SMALL = ("*.json", "*.model", "*.jinja", "*.txt")
-FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 

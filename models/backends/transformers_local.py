@@ -2,7 +2,7 @@
 
 Options of its spec: those of `placement`; `prefix_bytes`, what the KV caches of finished conversations may take; `infer_mode`,
 the task LoRA of XComposer2.5. A dtype of `auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last
-one lets the code that comes with this one model run (`models.backends.remote_code`).
+one lets the code that comes with this one model run (`models.remote_code`).
 
 One thread owns the model (`models.worker`); a prompt is read in batches, looked at `cancel` between them and between
 tokens, and the KV caches of the last conversations are used again, pictures in them known by what they show. Weights that are
@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.backends import placement, remote_code
+from models import remote_code
+from models.backends import placement
 from models.backends.eyes import eyes_of
 from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
 from models.backends.pictures import Eyes

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from models.backends import transformers_local
-from models.backends.remote_code import opted_in
+from models.download import Store
+from models.remote_code import opted_in
 from shared.engine import Cancel, ModelSpec, Source
 from shared.errors import BadRequest, ModelUnavailable
 from tests.models.architectures.test_loading import evil_folder
+from tests.servers import Server
 
 PINNED = Source("hf", "someone/model", revision="0123456789abcdef0123456789abcdef01234567")
 SPEC = ModelSpec("evil", "transformers_local", (PINNED,), options={"trust_remote_code": True, "device": "cpu"})
@@ -55,3 +57,13 @@ def test_the_engine_runs_it_for_that_entry_alone(tmp_path: Path, monkeypatch: py
     assert not mark.exists()
     load(SPEC)
     assert mark.exists()
+
+
+@pytest.mark.parametrize("source", [replace(PINNED, revision="main"), Source("modelscope", "org/evil", "f" * 40)])
+def test_a_loose_opt_in_fetches_nothing(source: Source, tmp_path: Path) -> None:
+    """With a server that would hand out everything: the entry is refused before it is asked."""
+    with Server({}) as server:
+        store = Store(tmp_path, hf_endpoint=server.url)
+        with pytest.raises(BadRequest, match="would run the code that comes with it"):
+            store.fetch(replace(SPEC, sources=(source,)), lambda progress: None, Cancel())
+        assert not server.requests

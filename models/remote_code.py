@@ -1,15 +1,17 @@
-"""Whether the code that comes with a model may run: only for a model whose catalog entry says so, at one fixed revision.
+"""Whether the code that comes with a model may be fetched and run: only for a model whose catalog entry says so, at one fixed revision.
 
 Knows nothing of loading. Whoever sets `options.trust_remote_code = true` has read that code at that revision.
 """
 
 from __future__ import annotations
 
-from models.architectures.hub import FULL_REVISION
+import re
+
 from shared.engine import ModelSpec
 from shared.errors import BadRequest
 
 OPTION = "trust_remote_code"
+FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 def opted_in(spec: ModelSpec) -> bool:
