@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.call_text import as_json
 from shared.engine import Sampling, ToolSpec
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import DoneReason, PromptProgress, ReasoningDelta, TextDelta
@@ -124,7 +125,8 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
     if all(item["type"] == "text" for item in content):
         wire["content"] = message.text if message.text or not calls else None
     if calls:
-        functions = [{"name": call.name, "arguments": call.arguments} for call in calls]
+        # Servers parse what we send back: arguments that the model broke, or code in the place of JSON, would end the conversation.
+        functions = [{"name": call.name, "arguments": as_json(call.arguments)} for call in calls]
         wire["tool_calls"] = [
             {"id": call.id, "type": "function", "function": function} for call, function in zip(calls, functions, strict=True)
         ]
@@ -228,6 +230,11 @@ class Answer:
         """The whole tool calls, in order; only a finished answer has any."""
         calls = self._calls if self.finish else []
         return [ToolCall(call.id or f"server_{n}", call.name, call.arguments) for n, call in enumerate(calls, 1)]
+
+    def raw_calls(self) -> str:
+        """The calls as the server sent them: nothing where there are none."""
+        calls = [{"name": call.name, "arguments": call.arguments} for call in self._calls]
+        return "\n" + json.dumps({"tool_calls": calls}, ensure_ascii=False) if calls else ""
 
     def reason(self) -> DoneReason:
         """Why the answer ended. Raises `RemoteFailure` when it was cut, or ended in a way that is no answer."""
