@@ -105,6 +105,7 @@ class Settings:
     api_model: str = _flag("the model to ask it for (default: the first it offers)", "")
     demo: bool = _flag("answer from a script, without any model: for trying the page", False)
     data_dir: str = _flag("where models and the config file are kept", "", aliases=["--user-data-dir"])
+    tools: str = _flag("a Python file with your own agent tools (lagent actions); it runs with all rights of this program", "")
     log_level: str = _flag("how much to log", "warning", choices=["debug", "info", "warning", "error"])
     origins: Mapping[str, str] = field(default_factory=dict, metadata={"internal": True})
 
