@@ -8,6 +8,7 @@ and nothing of who runs tools: a call's arguments are passed on as text, which m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -49,6 +50,12 @@ _TOOL_TAGS = {
 def tags_for(dialect: Dialect, *, tools: bool) -> tuple[Tag, ...]:
     """The tags to look for; tool tags only when the model was offered tools, so prose about them stays prose."""
     return (_THINK, *_TOOL_TAGS[dialect.tools]) if tools else (_THINK,)
+
+
+def holds_unread_call(text: str, dialect: Dialect) -> bool:
+    """Whether an answer's text has a whole tool block that was no call, but was meant as one: there is something in braces."""
+    blocks = [re.escape(tag.open) + r"([^<]*\{.*?)" + re.escape(tag.close) for tag in _TOOL_TAGS[dialect.tools]]
+    return any(re.search(block, text, re.DOTALL) for block in blocks)
 
 
 class TagRouter:
