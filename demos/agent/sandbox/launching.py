@@ -60,11 +60,11 @@ def order(how: Isolation, machine: Machine, limits: Limits, pipes: Pipes, box: P
         "write": [inner, "/dev/null", *(["/tmp"] if how == "A" else [])],
         "limits": _rlimits(how, limits, user),
     }
-    python = (sys.executable, "-I", "-B", "-X", "faulthandler", "-c", BOOT, code, json.dumps(job))
-    environment = _environment(inner)
+    python = (sys.executable, "-I", "-B", "-c", BOOT, code, json.dumps(job))
+    given = environment(inner)
     if how == "A":
-        return Order((*_bubblewrap(machine, limits, pipes, environment), *python), {}, user)
-    return Order(python, environment, user)
+        return Order((*_bubblewrap(machine, limits, pipes, given), *python), {}, user)
+    return Order(python, given, user)
 
 
 def prefixes() -> list[str]:
@@ -80,7 +80,8 @@ def free_user() -> int:
     return random.choice([user for user in SESSION_USERS if user not in taken])
 
 
-def _environment(box: str) -> dict[str, str]:
+def environment(box: str) -> dict[str, str]:
+    """All a worker sees of variables; nothing of ours is passed on."""
     return {
         "PATH": "/usr/bin:/bin", "HOME": box, "TMPDIR": box, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "agg", "MPLCONFIGDIR": f"{box}/.matplotlib", "IPYTHONDIR": f"{box}/.ipython",
@@ -112,7 +113,7 @@ def _open_to_all(path: str) -> bool:
     return all(os.stat(folder).st_mode & stat.S_IXOTH for folder in (Path(path), *Path(path).parents))
 
 
-def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, environment: Mapping[str, str]) -> Iterator[str]:
+def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, given: Mapping[str, str]) -> Iterator[str]:
     """Started by root it makes no user namespace: the worker becomes a user of its own instead, so that limits by user bind it."""
     yield from (machine.bubblewrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
     yield from ("--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL")
@@ -121,7 +122,7 @@ def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, environment: Map
     else:
         yield from ("--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns")
     yield from ("--hostname", "sandbox", "--clearenv")
-    for name, value in environment.items():
+    for name, value in given.items():
         yield from ("--setenv", name, value)
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("lib", "lib32", "lib64", "bin"):
@@ -134,6 +135,8 @@ def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, environment: Map
             yield from ("--ro-bind-try", path, path)
     yield from ("--perms", "0777", "--size", str(SMALL), "--tmpfs", "/tmp")  # before what lies below /tmp
     for path in prefixes():
+        for parent in reversed(Path(path).parents[:-1]):  # bubblewrap would make them for root alone
+            yield from ("--perms", "0755", "--dir", str(parent))
         yield from ("--ro-bind", path, path)
     yield from ("--ro-bind", str(INSIDE), "/sandbox", "--proc", "/proc", "--dev", "/dev")
     yield from ("--perms", "0777", "--size", str(limits.disk), "--tmpfs", "/box")

@@ -46,7 +46,7 @@ class Worker:
         """Start it, on the thread that will live as long as the application. `folder` is the session's, empty.
 
         Raises OSError and `SandboxUnavailable` when it cannot be started."""
-        self.busy = False
+        self.busy = self.ready = False
         self.used = self._born = time.monotonic()
         self._how, self._limits = how, limits
         self._box = folder / "box"
@@ -175,11 +175,11 @@ class Worker:
             self.end(f"it was not used for {self._limits.idle / 60:.0f} minutes")
         elif not self.busy and now - self._born > self._limits.life:
             self.end(f"it was {self._limits.life / 60:.0f} minutes old")
-        elif self._how == "A":
+        elif self._how == "A" and self.ready:  # before, its root is still this machine's
             files = max(disk.inodes(Path(f"/proc/{self.pid}/root{name}")) for name in ("/box", "/tmp"))
             if files > self._limits.files:
                 self.end(f"it made more than {self._limits.files:,} files")
-        else:
+        elif self._how != "A":
             self._look_at_disk()
         return True
 

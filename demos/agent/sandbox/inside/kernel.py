@@ -76,7 +76,6 @@ class Shell(InteractiveShell):  # type: ignore[misc]
 class Kernel:
     def __init__(self) -> None:
         self.send: Callable[..., None] = _nowhere
-        self._running = False
         self._images = 0
         config = Config()
         config.HistoryManager.enabled = False
@@ -87,7 +86,7 @@ class Kernel:
         self._shell.events.register("post_execute", self._flush_figures)  # what it raises is shown like an error of the cell
         for name in ("matplotlib", "pip", "conda", "mamba", "uv"):
             self._shell.register_magic_function(_nothing if name == "matplotlib" else _no_programs, "line", name)
-        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
         sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
         self._streams = sys.stdout, sys.stderr
@@ -99,17 +98,14 @@ class Kernel:
         """Run one cell; None, or its error in one line."""
         sys.stdout, sys.stderr = self._streams
         self._images = 0
-        signal.signal(signal.SIGINT, self._on_interrupt)
         try:
-            self._running = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # again each time: the last cell may have changed it
             result = self._shell.run_cell(code, store_history=True)
-            self._running = False
         except KeyboardInterrupt:
-            self._running = False
             print("KeyboardInterrupt")
             return "KeyboardInterrupt"
         finally:
-            self._running = False
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             for stream in self._streams:
                 stream.flush()
         error = result.error_before_exec or result.error_in_exec
@@ -151,10 +147,6 @@ class Kernel:
                 self._picture(_png(figure))
             finally:
                 plt.close(figure)
-
-    def _on_interrupt(self, *_: object) -> None:
-        if self._running:
-            raise KeyboardInterrupt
 
 
 def _show(shell: Any, data: dict[str, Any]) -> None:

@@ -56,7 +56,9 @@ def restrict(read: Sequence[str], write: Sequence[str], version: int) -> None:
     if len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("threads run already, and Landlock would not bind them")
     handled = handled_by(version)
-    ruleset = _Ruleset(handled, NET_BIND | NET_CONNECT if version >= 4 else 0, SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if version >= 6 else 0)
+    ruleset = _Ruleset(
+        handled, NET_BIND | NET_CONNECT if version >= 4 else 0, SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if version >= 6 else 0
+    )
     size = 8 if version < 4 else 16 if version < 6 else 24
     fd = _call(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
