@@ -6,7 +6,7 @@ The prompts are those of the InternLM agent demos (lagent's `internlm2_agent`), 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from demos.agent.policy import Policy
 from shared.chatml import DIALECTS, INTERPRETER, plugin_message
@@ -68,10 +68,10 @@ class Task:
     """`led` models do not write calls: they choose a tool, then fill in its arguments (None: as the model's capabilities say)."""
 
     model: str
-    sampling: Sampling = Sampling()
-    prompts: Prompts = Prompts()
-    budget: Budget = Budget()
-    policy: Policy = Policy()
+    sampling: Sampling = field(default_factory=Sampling)
+    prompts: Prompts = field(default_factory=Prompts)
+    budget: Budget = field(default_factory=Budget)
+    policy: Policy = field(default_factory=Policy)
     call_seconds: float = 60.0
     led: bool | None = None
 

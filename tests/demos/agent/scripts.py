@@ -81,10 +81,10 @@ def run(
         events.append(event)
         watch(event)
 
-    settings = {"sampling": Sampling(max_tokens=4096), **settings}
+    settings = {"model": "script", "sampling": Sampling(max_tokens=4096), **settings}
     conversation = [user(task)] if isinstance(task, str) else task
-    work = loop.work(models, conversation, Task("script", **settings), tools, approve=approve, cancel=Cancel() if cancel is None else cancel)
-    work(emit)
+    given = Cancel() if cancel is None else cancel
+    loop.work(models, conversation, Task(**settings), tools, approve=approve, cancel=given)(emit)
     return events
 
 
