@@ -42,10 +42,11 @@ class Tool:
         try:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)(workplace)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] in ("demos", "shared", "models"):
+            package = (error.name or "").partition(".")[0]
+            if package in ("demos", "shared", "models"):
                 raise
             raise ModelUnavailable(
-                f"The tool {self.name} needs the package {error.name}, which is not installed.",
+                f"The tool {self.name} needs the package {package}, which is not installed.",
                 "Install it with: pip install -r requirements.txt",
             ) from error
 

@@ -60,13 +60,16 @@ def contents(folder: Path, path: str) -> bytes:
         raise ToolFailure(f"There is no file {path[:200]!r}.", f"There is: {_listing(folder)}") from error
     finally:
         os.close(at)
-    with os.fdopen(file, "rb") as opened:
-        found = os.fstat(opened.fileno())
+    try:
+        found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise ToolFailure(f"{path[:200]!r} is no plain file.", f"There is: {_listing(folder)}")
         if found.st_size > MOST_BYTES:
             raise ToolFailure(f"{path[:200]!r} is bigger than {MOST_BYTES // 10**6} MB.", "Read it with the code interpreter.")
-        return opened.read(MOST_BYTES)
+        with os.fdopen(file, "rb", closefd=False) as opened:
+            return opened.read(MOST_BYTES)
+    finally:
+        os.close(file)
 
 
 def text_of(content: bytes, path: str) -> str:

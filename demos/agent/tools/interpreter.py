@@ -11,7 +11,7 @@ from typing import Any
 from lagent.actions.ipython_interpreter import IPythonInterpreter
 
 from demos.agent.tools.actions import Action, ActionReturn, ActionStatusCode, tool_api
-from demos.agent.tools.workplace import ToolFailure, Workplace
+from demos.agent.tools.workplace import ToolFailure, Workplace, this_call
 
 SECONDS, MOST_SECONDS = 20, 60
 _FENCED = re.compile(r"\s*```[^\n`]*\n(.*?)(?:\n```)?\s*", re.DOTALL)
@@ -27,7 +27,8 @@ class Interpreter(Action):
         session = self.workplace.session
         if session is None:
             raise ToolFailure("Code cannot run here: there is no sandbox.", "Answer without running code.")
-        result = session.run(code_of(command), timeout=max(1, min(timeout or SECONDS, MOST_SECONDS)))
+        call, seconds = this_call(), max(1, min(timeout or SECONDS, MOST_SECONDS))
+        result = session.run(code_of(command), timeout=seconds, on_output=call.on_output, cancel=call.cancel)
         error = str(result.error or "")
         text = result.text if error in result.text else f"{result.text}\n{error}"  # a traceback usually ends with it
         given = [{"type": "text", "content": text}]

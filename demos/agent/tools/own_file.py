@@ -8,6 +8,7 @@ otherwise in `touches`, it is taken to reach the network and to run code.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -42,6 +43,7 @@ def _read(path: Path) -> Iterator[Tool]:
         raise ModelUnavailable(
             f"Tools need the package {error.name}, which is not installed.", "Install it with: pip install -r requirements.txt"
         ) from error
+    _register_ours()
     known = set(TOOL_REGISTRY.keys())
     try:
         module = _imported(path)
@@ -54,6 +56,15 @@ def _read(path: Path) -> Iterator[Tool]:
         for name in set(TOOL_REGISTRY.keys()) - known:  # or the corrected file could not be read: its names would be taken
             TOOL_REGISTRY.unregister(name)
         raise
+
+
+def _register_ours() -> None:
+    """lagent knows each class name once: ours first, so that a clash is the file's, whatever was imported before."""
+    for tool in TOOLS:
+        try:
+            importlib.import_module(f"demos.agent.tools.{tool.place.partition(':')[0]}")
+        except ModuleNotFoundError:
+            continue  # a client of one tool is not installed: that tool says so when it is switched on
 
 
 def _imported(path: Path) -> ModuleType:
@@ -120,8 +131,8 @@ def _said(error: BaseException) -> str:
 def _remedy(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name}, or correct the import."
-    if isinstance(error, IndexError):  # lagent's decorator and metaclass read a docstring that is not there
-        return "A tool class and each of its tool methods need a docstring."
+    if isinstance(error, KeyError) and "already registered" in str(error):
+        return "Give the class another name: that one is taken."
     return "Correct the file and start again."
 
 

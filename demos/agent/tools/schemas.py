@@ -54,8 +54,9 @@ def _property(item: Mapping[str, Any], hints: Mapping[str, Any], defaults: Mappi
     name = item["name"]
     kind = _of_hint(hints[name]) if name in hints else {}
     made: dict[str, object] = kind or {"type": _OF_LAGENT.get(str(item.get("type", "")).upper(), "string")}
-    if item.get("description"):
-        made["description"] = " ".join(str(item["description"]).split())
+    about = item.get("description") or _note(hints.get(name))
+    if about:
+        made["description"] = " ".join(str(about).split())
     if defaults.get(name) is not None and isinstance(defaults[name], str | int | float | bool):
         made["default"] = defaults[name]
     return made
@@ -75,6 +76,11 @@ def _of_hint(hint: Any) -> dict[str, object]:
     if name == "array" and inner:
         return {"type": "array", "items": _of_hint(inner[0])}
     return {"type": name} if name else {}
+
+
+def _note(hint: Any) -> str:
+    """The text in `Annotated[str, "text"]`, which lagent misses where annotations are strings."""
+    return next((item for item in get_args(hint)[1:] if isinstance(item, str)), "") if get_origin(hint) is Annotated else ""
 
 
 def _hints(method: Callable[..., object]) -> Mapping[str, Any]:

@@ -23,7 +23,8 @@ from shared.messages import Image
 
 MOST_TEXT = 16_000  # characters of an answer that a model gets to read
 MOST_LEFT_BEHIND = 4
-_STOPPED = object()
+GRACE = 2.0  # seconds that a stopped tool has to end by itself
+_STOPPED, _LATE = "was stopped", "gave no answer within {:g} seconds and was given up"
 
 
 class Toolbox:
@@ -45,7 +46,7 @@ class Toolbox:
         return self._tools.get(name)
 
     def call(
-        self, name: str, arguments: Mapping[str, object], *, cancel: Cancel, on_output: Callable[[str], None] | None = None
+        self, name: str, arguments: Mapping[str, object], *, cancel: Cancel, on_output: Callable[[str], object] | None = None
     ) -> Outcome:
         """Run one call and wait for it, for Stop, or for the tool's time limit."""
         tool = self._tools.get(name)
@@ -67,7 +68,7 @@ class Toolbox:
         return action
 
     def _bounded(
-        self, tool: Tool, name: str, arguments: Mapping[str, object], cancel: Cancel, on_output: Callable[[str], None] | None
+        self, tool: Tool, name: str, arguments: Mapping[str, object], cancel: Cancel, on_output: Callable[[str], object] | None
     ) -> Outcome:
         own, answers = Cancel(), queue.SimpleQueue[Any]()
         call = Call(own, on_output) if on_output is not None else Call(own)
@@ -77,21 +78,33 @@ class Toolbox:
             thread.start()
             answer = answers.get(timeout=tool.seconds)
         except queue.Empty:
-            answer = _failed(f"{name} gave no answer within {tool.seconds:g} seconds and was given up.")
+            answer = _LATE
         finally:
             unsubscribe()
             own.set()  # ends what listens to it; after an answer there is nothing left to end
+        if answer in (_STOPPED, _LATE):
+            answer = self._last_words(answers, _failed(f"{name} {answer.format(tool.seconds)}."))
         if thread.is_alive():
             self._left_behind.append(thread)
         if isinstance(answer, Exception):
             raise answer
-        return _failed(f"{name} was stopped.") if answer is _STOPPED else answer
+        return answer
+
+    def _last_words(self, answers: queue.SimpleQueue[Any], otherwise: Outcome) -> Any:
+        """What a tool that listens says when it is stopped: an interpreter has its output up to there."""
+        try:
+            answer = answers.get(timeout=GRACE)
+            return otherwise if answer in (_STOPPED, _LATE) else answer
+        except queue.Empty:
+            return otherwise
 
     def _run(self, name: str, arguments: dict[str, object], call: Call, answers: queue.SimpleQueue[Any]) -> None:
         answer: Any = _failed(f"{name} ended without an answer.")  # what is left when a tool ends its own thread
         try:
             enter(call)
             answer = outcome(name, self._executor(name, arguments))
+        except SystemExit:
+            pass  # a tool that calls sys.exit ends its own thread, nobody else's
         except Exception as error:  # not handled here: it travels, and is raised again where the call was made
             answer = error
         finally:

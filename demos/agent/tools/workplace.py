@@ -41,7 +41,9 @@ class CodeResult(Protocol):
 class CodeSession(Protocol):
     """A place where code of a model may run, with the state of one conversation."""
 
-    def run(self, code: str, timeout: float = 20) -> CodeResult: ...
+    def run(
+        self, code: str, timeout: float = 20, *, on_output: Callable[[str], object] | None = None, cancel: Cancel | None = None
+    ) -> CodeResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Call:
     """The call a tool is in: long work looks at `cancel`, and `on_output` shows text while it runs."""
 
     cancel: Cancel = field(default_factory=Cancel)
-    on_output: Callable[[str], None] = _nobody
+    on_output: Callable[[str], object] = _nobody
 
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
