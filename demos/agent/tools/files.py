@@ -47,19 +47,12 @@ class ReadFile(Action):
 def contents(folder: Path, path: str) -> bytes:
     """The bytes of `path` inside `folder`. Raises `ToolFailure` for everything that is not a plain file in there."""
     parts = _parts(folder, path)
-    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for part in parts[:-1]:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-            os.close(at)
-            at = inner
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+        file = _opened(folder, parts) if os.open in os.supports_dir_fd else _opened_by_name(folder, parts)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK) or (error.errno == errno.ENOTDIR and _is_link(folder, parts)):
+        if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and _is_link(folder, parts)):
             raise ToolFailure(f"{path[:200]!r} is a link, and links are not followed.", "Upload the file itself.") from error
         raise ToolFailure(f"There is no file {path[:200]!r}.", f"There is: {_listing(folder)}") from error
-    finally:
-        os.close(at)
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
@@ -70,6 +63,26 @@ def contents(folder: Path, path: str) -> bytes:
             return opened.read(MOST_BYTES)
     finally:
         os.close(file)
+
+
+def _opened(folder: Path, parts: tuple[str, ...]) -> int:
+    """Each part from the folder before it, so that no part can become a link in between. Raises `OSError`, ELOOP for a link."""
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = inner
+        return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    finally:
+        os.close(at)
+
+
+def _opened_by_name(folder: Path, parts: tuple[str, ...]) -> int:
+    """Where a system cannot open from a folder (Windows, where no model's code runs beside it that could swap a file)."""
+    if _is_link(folder, parts) or not folder.joinpath(*parts).resolve().is_relative_to(folder.resolve()):
+        raise OSError(errno.ELOOP, "a link")
+    return os.open(folder.joinpath(*parts), os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
 
 def text_of(content: bytes, path: str) -> str:

@@ -59,7 +59,8 @@ class Weather(Action):
         name, *rest = [part.strip() for part in location.replace("，", ",").split(",")]
         if not name or len(location) > MOST_LOCATION:
             raise ToolFailure("The location is empty or too long.", "Name a city, such as San Francisco, CA.")
-        asked = {"name": name, "count": "20", "language": "en", "format": "json"}
+        language = "zh" if any("一" <= letter <= "鿿" for letter in location) else "en"  # of the names in the answer
+        asked = {"name": name, "count": "20", "language": language, "format": "json"}
         answer = self.workplace.web.get(f"{PLACES}/v1/search", asked, cancel=this_call().cancel).json()
         found = answer.get("results") if isinstance(answer, dict) else None
         places = [item for item in found or () if isinstance(item, dict) and {"latitude", "longitude"} <= item.keys()]

@@ -166,7 +166,7 @@ def _asked(url: httpx.URL, to: httpx.URL, cancel: Cancel, headers: dict[str, str
         ):
             return response, _body(response, url, cancel)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise _NotReached(f"{url.host} cannot be reached: {error}.", "Is this computer online?") from error
+        raise _NotReached(f"{url.host} cannot be reached: {error}.", "Check the network of this computer.") from error
     except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
         cause = "was stopped" if cancel.is_set() else str(error) or type(error).__name__
         raise WebFailure(f"The request to {url.host} failed: {cause}.", "Try again later.") from error

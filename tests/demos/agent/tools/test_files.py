@@ -109,3 +109,13 @@ def test_without_uploads(tmp_path: Path) -> None:
             read(folder, "a.txt")
     (tmp_path / "empty.txt").write_text("")
     assert read(tmp_path, "empty.txt") == "The file is empty."
+
+
+def test_without_opening_from_a_folder_links_are_refused_all_the_same(folder: Path) -> None:
+    (folder / "link.txt").symlink_to(folder.parent / "secret.txt")
+    (folder / "dir").symlink_to(folder.parent)
+    for parts in (("link.txt",), ("dir", "secret.txt"), ("..", "secret.txt")):
+        with pytest.raises(OSError, match="a link"):
+            files._opened_by_name(folder, parts)
+    with open(files._opened_by_name(folder, ("a.txt",)), encoding="utf-8") as opened:
+        assert opened.read() == "hello 你好"

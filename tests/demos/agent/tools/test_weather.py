@@ -88,3 +88,9 @@ def test_a_service_that_fails_is_said(server: Server) -> None:
     server.files["/v1/search"] = Served(status=500)
     with pytest.raises(WebFailure, match="status 500"):
         weather(server, "Boston")
+
+
+def test_a_place_named_in_chinese_is_answered_in_chinese(server: Server) -> None:
+    server.files["/v1/search"] = said({"results": [{"name": "北京", "country": "中国", "latitude": 39.9, "longitude": 116.4}]})
+    assert weather(server, "北京，中国")["location"] == "北京, 中国"
+    assert "language=zh" in server.requests[0].path
