@@ -53,6 +53,7 @@ class Worker:
         self._reason = ""
         self._ending = threading.Lock()
         self._closed = False
+        self._pidfd = -1
         self._number = self._answered = 0
         self._line = bytearray()
         self._process, self._requests, self._answers, self._text, info = self._start(machine)
@@ -198,11 +199,10 @@ class Worker:
             self._reason = self._reason or reason
             if self._closed:
                 return
-            self.signal(signal.SIGKILL)
-            try:
+            if self._pidfd >= 0:
+                self.signal(signal.SIGKILL)  # bubblewrap then collects what is left of it, and ends
+            else:
                 self._process.kill()
-            except (ProcessLookupError, PermissionError):  # it ended, or it runs as another user: then its pidfd was enough
-                return
 
     def close(self) -> None:
         """End it, wait until it is gone, and let its pipes go."""
@@ -211,8 +211,12 @@ class Worker:
             if self._closed:
                 return
             self._closed = True
-        self._process.wait()
-        _close((self._requests, self._answers, self._text, *([self._pidfd] if getattr(self, "_pidfd", -1) >= 0 else [])))
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        _close((self._requests, self._answers, self._text, *([self._pidfd] if self._pidfd >= 0 else [])))
 
     def why(self) -> str:
         """Why it ended, for people."""

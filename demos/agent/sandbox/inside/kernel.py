@@ -70,7 +70,7 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         self.history_manager.enabled = False
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
-        print(self.InteractiveTB.stb2text(stb))
+        _say(self.InteractiveTB.stb2text(stb))
 
 
 class Kernel:
@@ -102,7 +102,7 @@ class Kernel:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # again each time: the last cell may have changed it
             result = self._shell.run_cell(code, store_history=True)
         except KeyboardInterrupt:
-            print("KeyboardInterrupt")
+            _say("KeyboardInterrupt")
             return "KeyboardInterrupt"
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -119,9 +119,9 @@ class Kernel:
     def _picture(self, png: bytes) -> None:
         self._images += 1
         if self._images > MOST_IMAGES:
-            print(f"(picture {self._images} of this cell was left out: {MOST_IMAGES} are shown)")
+            _say(f"(picture {self._images} of this cell was left out: {MOST_IMAGES} are shown)")
         elif len(png) > MOST_IMAGE_BYTES:
-            print(f"(a picture of {len(png) / 1e6:.1f} MB was left out: at most {MOST_IMAGE_BYTES / 1e6:.0f} MB)")
+            _say(f"(a picture of {len(png) / 1e6:.1f} MB was left out: at most {MOST_IMAGE_BYTES / 1e6:.0f} MB)")
         else:
             self.send("image", data=base64.b64encode(png).decode("ascii"))
 
@@ -155,7 +155,11 @@ def _show(shell: Any, data: dict[str, Any]) -> None:
     if png is not None:
         shell.picture(png if isinstance(png, bytes) else base64.b64decode(png))
     elif "text/plain" in data:
-        print(data["text/plain"])
+        _say(data["text/plain"])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
 
 
 def _png(figure: Any) -> bytes:

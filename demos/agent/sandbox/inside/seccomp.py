@@ -35,6 +35,8 @@ _JUDGED = """
     clone:56:220 clone3:435:435 fcntl:72:25 ioctl:16:29 prctl:157:167 prlimit64:302:261 kill:62:129 tgkill:234:131 open:2:-
     openat:257:56 truncate:76:45 sched_getaffinity:204:123 sendto:44:206 socketpair:53:199 chmod:90:- fchmod:91:52 fchmodat:268:53
     fchmodat2:452:452 utime:132:- utimes:235:- utimensat:280:88 futimesat:261:- umask:95:166 openat2:437:437
+    setxattr:188:5 lsetxattr:189:6 fsetxattr:190:7 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12
+    flistxattr:196:13
 """
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -49,6 +51,8 @@ FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # descriptors, 
 PRCTLS = (15, 16)  # the name of a thread
 O_ACCMODE, O_TRUNC = 0o3, 0o1000
 AF_UNIX, SOCK_STREAM, SOCK_FLAGS = 1, 1, 0o4000 | 0o2000000
+
+_ATTRIBUTES = tuple(f"{on}{what}xattr" for on in ("", "l", "f") for what in ("set", "get", "list"))
 
 Instruction = tuple[int, int, int, int]  # code, steps on when true, steps on when false, operand
 Block = list[Instruction]
@@ -117,6 +121,7 @@ def _verdicts(pid: int, landlock_abi: int) -> dict[str, Block]:
             *_argument(4), (EQUAL, 1, 0, 0), _refuse(errno.EPERM),
             (LOAD, 0, 0, _offset(4) + 4), (EQUAL, 0, 1, 0), _answer(ALLOW), _refuse(errno.EPERM),
         ],
+        **dict.fromkeys(_ATTRIBUTES, [_refuse(errno.ENOTSUP)]),
         **dict.fromkeys(("chmod", "fchmod", "fchmodat", "fchmodat2", "umask", "utime", "utimes", "utimensat", "futimesat"), nothing_done),
     }  # fmt: skip
 
