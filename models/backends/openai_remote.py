@@ -96,7 +96,7 @@ class OpenAIRemote:
     def stream(
         self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
     ) -> Iterator[Event]:  # fmt: skip
-        cancel, began, first, answer = Cancel() if cancel is None else cancel, time.monotonic(), 0.0, Answer()
+        cancel, began, first, answer = Cancel() if cancel is None else cancel, time.monotonic(), 0.0, Answer(tools)
         shaped = _Shaped(TagRouter(tags_for(self._dialect, tools=bool(tools))), StopStrings(sampling.stop), sampling.one_of)
         conversation = self._conversation(messages, tools)
         with self._call(cancel) as call:

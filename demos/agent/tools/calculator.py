@@ -72,8 +72,8 @@ def _evaluate(node: ast.expr, text: str, depth: int) -> Number:
     if depth > MOST_DEPTH:
         raise ToolFailure("The expression is nested too deeply.", "Calculate it in parts.")
     match node:
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            return _checked(_literal(node.value, ast.get_source_segment(text, node) or ""))
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return _checked(_literal(value, ast.get_source_segment(text, node) or ""))
         case ast.Name(id=name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):

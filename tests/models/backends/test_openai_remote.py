@@ -165,6 +165,16 @@ class TestTools:
             {"type": "function", "function": {"name": "weather", "description": "the weather", "parameters": WEATHER.parameters}}
         ]
 
+    def test_a_name_with_a_dot_goes_out_without_and_comes_back_with_it(self) -> None:
+        tool = ToolSpec("ArxivSearch.search", "papers", {"type": "object"})
+        part = {"index": 0, "id": "b", "function": {"name": "ArxivSearch_search", "arguments": "{}"}}
+        before = Message("assistant", (ToolCall("a", tool.name, "{}"),))
+        messages = [user("x"), before, Message("tool", (ToolResult("a", "none"),))]
+        events, asked = ask(says({"tool_calls": [part]}, finish="tool_calls"), messages, tools=[tool])
+        assert events[0] == ToolCall("b", "ArxivSearch.search", "{}")
+        assert asked["tools"][0]["function"]["name"] == "ArxivSearch_search"
+        assert asked["messages"][1]["tool_calls"][0]["function"]["name"] == "ArxivSearch_search"
+
     def test_calls_that_are_all_numbered_0(self) -> None:
         calls = [{"tool_calls": [{"index": 0, "id": name, "function": {"name": name, "arguments": "{}"}}]} for name in "ab"]
         events, _ = ask(says(*calls), tools=[WEATHER])
