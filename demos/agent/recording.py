@@ -21,7 +21,7 @@ from demos.agent.events import AgentEvent, CallDone, CallOutput, Finished, Kept
 from shared.engine import Progress
 from shared.errors import BadRequest
 from shared.events import PromptProgress, ReasoningDelta, TextDelta
-from shared.messages import Image, Message, ToolResult
+from shared.messages import Image, Message, Part, ToolResult
 from shared.messages import from_json as message_from_json
 from shared.messages import to_json as message_to_json
 
@@ -101,8 +101,7 @@ def from_json(value: Any, folder: Path) -> Recording:
     def placed(image: Image) -> Image:
         if image.sha256 not in pictures or image.path != image.sha256:
             raise ValueError("a picture of it is missing")
-        content, suffix = pictures[image.sha256]
-        places[image.sha256] = folder / f"{image.sha256}{suffix}"
+        places[image.sha256] = folder / f"{image.sha256}{pictures[image.sha256][1]}"
         return replace(image, path=str(places[image.sha256]))
 
     moved = tuple(_with_images(event, placed) for event in events)
@@ -136,18 +135,21 @@ def _with_images(event: Event, moved: Any) -> Event:
 
 
 def _message_with_images(message: Message, moved: Any) -> Message:
-    parts = [
-        replace(part, images=tuple(map(moved, part.images))) if isinstance(part, ToolResult) else moved(part) if isinstance(part, Image) else part
-        for part in message.parts
-    ]
-    return replace(message, parts=tuple(parts))
+    return replace(message, parts=tuple(_part_with_images(part, moved) for part in message.parts))
+
+
+def _part_with_images(part: Part, moved: Any) -> Part:
+    if isinstance(part, ToolResult):
+        return replace(part, images=tuple(map(moved, part.images)))
+    return moved(part) if isinstance(part, Image) else part
 
 
 def _read(image: Image) -> bytes:
     try:
         content = Path(image.path).read_bytes()
     except OSError as error:
-        raise BadRequest(f"A picture of the run is gone: {Path(image.path).name}.", "Save a run before its conversation is closed.") from error
+        name = Path(image.path).name
+        raise BadRequest(f"A picture of the run is gone: {name}.", "Save a run before its conversation is closed.") from error
     if hashlib.sha256(content).hexdigest() != image.sha256:
         raise BadRequest(f"A picture of the run has changed: {Path(image.path).name}.", "Run it again.")
     return content
