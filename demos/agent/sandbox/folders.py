@@ -6,7 +6,6 @@ Knows nothing of what lies inside.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
 import tempfile
 import threading
@@ -22,6 +21,8 @@ _made: dict[int, Path] = {}  # by process id: a forked child makes its own
 
 def base() -> Path:
     """This process's folder, made at the first call; what a killed application left behind goes then."""
+    import fcntl  # not there on Windows, where this module is read all the same
+
     with _making:
         folder = _made.get(os.getpid())
         if folder is None or not folder.is_dir():
@@ -39,6 +40,8 @@ def base() -> Path:
 
 def _sweep(folder: Path) -> None:
     """Remove a folder of ours whose application is gone."""
+    import fcntl
+
     try:
         status = os.lstat(folder)
         if status.st_uid != os.geteuid() or folder.is_symlink():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import random
 import stat
 import sys
@@ -76,6 +75,8 @@ def prefixes() -> list[str]:
 
 def free_user() -> int:
     """A user id that nobody has and no process runs under."""
+    import pwd  # not there on Windows, where this module is read all the same
+
     taken = {entry.pw_uid for entry in pwd.getpwall()} | {user for user, _ in _processes()}
     return random.choice([user for user in SESSION_USERS if user not in taken])
 

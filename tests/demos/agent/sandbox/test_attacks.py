@@ -11,7 +11,7 @@ from tests.demos.agent.sandbox import attacks
 from tests.demos.agent.sandbox.conftest import Outside
 
 INDEPENDENT = [
-    name for name, code in attacks.ALL.items() if platform.machine() == "x86_64" or "call(" not in code and "syscall(" not in code
+    name for name, code in attacks.ALL.items() if platform.machine() == "x86_64" or ("call(" not in code and "syscall(" not in code)
 ]
 OPEN = """
 {prepare}
@@ -30,7 +30,7 @@ print(attempt())
 def test_attack_is_refused(attacked: Outside, name: str) -> None:
     result = attacked.session.run(OPEN.format(prepare=attacks.PREPARE, names=attacked.names, code=attacks.ALL[name]), timeout=10)
     said = result.text.splitlines()[-1] if result.text else "silent"
-    assert "open" != said and not said.startswith("broken"), f"{name}: {said}"
+    assert said != "open" and not said.startswith("broken"), f"{name}: {said}"
     assert not result.state_lost or "SIGSYS" in result.text
 
 
