@@ -5,7 +5,7 @@ Knows no budget and runs no tool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from demos.agent.events import AgentEvent, Exchange
 from demos.agent.running import capped
 from shared import chatml
 from shared.engine import Cancel, Engine, ModelSpec, Sampling, ShowsPrompt, ToolSpec
-from shared.events import Done, DoneReason, ReasoningDelta, TextDelta
+from shared.events import Done, DoneReason, Event, ReasoningDelta, TextDelta
 from shared.messages import Message, Reasoning, Text, ToolCall, ToolResult
 
 SHORTEST = 200  # characters that a tool's result keeps when the conversation does not fit
@@ -42,7 +42,8 @@ class Answer:
 
 
 def ask(
-    engine: Engine, spec: ModelSpec, messages: Sequence[Message], sampling: Sampling, *, tools: Sequence[ToolSpec], cancel: Cancel, emit: Emit
+    engine: Engine, spec: ModelSpec, messages: Sequence[Message], sampling: Sampling, *, tools: Sequence[ToolSpec], cancel: Cancel,
+    emit: Emit,
 ) -> Answer:  # fmt: skip
     """The answer to `messages`, its events emitted as they come. Raises what the engine raises."""
     prompt = prompt_text(engine, spec, messages, tools)
@@ -50,7 +51,7 @@ def ask(
     thoughts: list[str] = []
     calls: list[ToolCall] = []
     end: Done | None = None
-    with closing(_generator(engine, messages, sampling, tools, cancel)) as events:
+    with closing(_events(engine, messages, sampling, tools, cancel)) as events:
         for event in events:
             match event:
                 case TextDelta(piece):
@@ -69,7 +70,10 @@ def ask(
     return Answer("".join(text), "".join(thoughts), kept, end.reason, (exchange,))
 
 
-def _generator(engine: Engine, messages: Sequence[Message], sampling: Sampling, tools: Sequence[ToolSpec], cancel: Cancel) -> Iterator:  # type: ignore[type-arg]
+def _events(
+    engine: Engine, messages: Sequence[Message], sampling: Sampling, tools: Sequence[ToolSpec], cancel: Cancel
+) -> Generator[Event, None, None]:  # fmt: skip
+    """The stream as what it is: something that can be closed."""
     yield from engine.stream(messages, sampling, tools=tools, cancel=cancel)
 
 

@@ -122,7 +122,8 @@ Reason = Literal["answered", "length", "turns", "seconds", "tokens", "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """`failed` comes right before an error is raised. `answer` is the last text, `messages` what the run adds to the conversation: every call in them has its result."""
+    """`failed` comes right before an error is raised. `answer` is the last text, `messages` what the run adds to the
+    conversation: every call in them has its result."""
 
     reason: Reason
     answer: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from demos.agent import asking, calls, leading, running
 from demos.agent.asking import Answer, Emit
@@ -208,7 +209,8 @@ class _Run:
             return denied
         problem = ""
         for _ in range(MOST_EDITS):
-            decision = self.approve(call.id, self.cancel, lambda problem=problem: self.emit(ApprovalWanted(call.id, problem)))
+            wanted = ApprovalWanted(call.id, problem)
+            decision = self.approve(call.id, self.cancel, partial(self.emit, wanted))
             if isinstance(decision, Denied):
                 self.emit(CallDenied(call.id, decision.reason, by_rule=False))
                 return decision

@@ -60,7 +60,7 @@ def _decoded(hint: Any, value: Any, where: str) -> Any:
         return value
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{where}: a union is not recorded")
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _made(hint, value)
     if hint is float and type(value) is int:
         value = float(value)
