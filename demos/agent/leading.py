@@ -24,7 +24,7 @@ from shared.messages import Message, Reasoning, Text, ToolCall, ToolResult, assi
 
 ANSWER = "answer"  # chosen instead of a tool
 SMALL_TALK = "Hello, who are you?"
-EXAMPLES = {"calculator": "What is 12 * 7?", "python": "Draw a sine curve."}  # by the tool's name in small letters
+EXAMPLES = {"calculator": "What is 12 * 7?", INTERPRETER.lower(): "Draw a sine curve."}  # by the tool's name in small letters
 _ARGUMENT_TOKENS = 256
 _CODE_TOKENS = 1024
 
