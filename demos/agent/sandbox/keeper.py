@@ -86,6 +86,7 @@ class Keeper:
             with self._changed:
                 self._kept.append(worker)
             future.set_result(worker)
+            del make, future, worker  # this thread must not keep alive whom it worked for
             self._look()
 
     def _look(self) -> None:

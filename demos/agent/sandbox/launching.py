@@ -119,7 +119,7 @@ def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, given: Mapping[s
     yield from (machine.bubblewrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
     yield from ("--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL")
     if machine.root:
-        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL")  # the last to end it
     else:
         yield from ("--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns")
     yield from ("--hostname", "sandbox", "--clearenv")

@@ -81,6 +81,8 @@ class Worker:
             raise
         finally:
             _close(theirs)
+        if self._how != "A":
+            os.close(info_out)
         os.set_blocking(request_in, False)
         os.set_blocking(answer_out, False)
         os.set_blocking(text_out, False)

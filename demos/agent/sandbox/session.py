@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -186,7 +187,7 @@ class Session:
         return lost
 
     def _start(self) -> None:
-        worker = self._keeper.start(lambda: Worker(self._how, self._machine, self._limits, self._folder))
+        worker = self._keeper.start(partial(Worker, self._how, self._machine, self._limits, self._folder))
         self._parts.append(worker)
         self._worker, self._seen = worker, {}
 

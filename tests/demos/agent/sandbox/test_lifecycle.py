@@ -105,7 +105,7 @@ def test_killing_the_application_ends_its_kernels(tier: str) -> None:
 
 
 def test_an_idle_kernel_is_ended_and_told(opened: Opener) -> None:
-    session = opened(idle=0.5)
+    session = opened(idle=4.0)
     session.run("x = 1")
     assert gone(session.pid)
     result = session.run("2")
