@@ -26,6 +26,7 @@ ANSWER = "answer"  # chosen instead of a tool
 SMALL_TALK = "Hello, who are you?"
 EXAMPLES = {"calculator": "What is 12 * 7?", INTERPRETER.lower(): "Draw a sine curve."}  # by the tool's name in small letters
 _ARGUMENT_TOKENS = 256
+_ENDS = {"expression": ("=",)}  # by the argument's name: a weak model goes on to solve what it was to copy
 _CODE_TOKENS = 1024
 
 
@@ -142,7 +143,7 @@ def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, 
     if code or "prefill" not in leader.spec.capabilities:
         return leader.ask(messages, sampling, _quiet)
     begun = assistant(f"{name}: ")
-    return leader.ask([*messages, begun], replace(sampling, stop=(*sampling.stop, "\n")), _quiet)
+    return leader.ask([*messages, begun], replace(sampling, stop=(*sampling.stop, "\n", *_ENDS.get(name, ()))), _quiet)
 
 
 def _value(text: str, schema: Mapping[str, Any], *, code: bool) -> Any:
