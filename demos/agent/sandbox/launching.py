@@ -115,13 +115,15 @@ def _open_to_all(path: str) -> bool:
 
 
 def _bubblewrap(machine: Machine, limits: Limits, pipes: Pipes, given: Mapping[str, str]) -> Iterator[str]:
-    """Started by root it makes no user namespace: the worker becomes a user of its own instead, so that limits by user bind it."""
+    """Started by root it makes no user namespace: the worker becomes a user of its own instead, so that limits by user bind it.
+
+    The first process inside is then bubblewrap's own: ending with the application needs the same user, which the worker is not."""
     yield from (machine.bubblewrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
-    yield from ("--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL")
+    yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL")
     if machine.root:
-        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL")  # the last to end it
+        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
     else:
-        yield from ("--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns")
+        yield from ("--as-pid-1", "--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns")
     yield from ("--hostname", "sandbox", "--clearenv")
     for name, value in given.items():
         yield from ("--setenv", name, value)

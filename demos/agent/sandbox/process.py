@@ -58,7 +58,7 @@ class Worker:
         self._line = bytearray()
         self._process, self._requests, self._answers, self._text, info = self._start(machine)
         try:
-            self.pid = _inner_pid(info) if how == "A" else self._process.pid
+            self.pid = _inner_pid(info, behind_first=machine.root) if how == "A" else self._process.pid
             self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
         except (OSError, ValueError) as error:
             said = self._last_words()
@@ -171,7 +171,7 @@ class Worker:
     # --- watching and ending
 
     def look(self) -> bool:
-        if self._process.poll() is not None:
+        if self._process.poll() is not None or self._reason:  # what was told to end is as good as gone
             return False
         now = time.monotonic()
         if not self.busy and now - self.used > self._limits.idle:
@@ -247,17 +247,29 @@ def _popen(launch: Order, passed: tuple[int, ...], text: int) -> subprocess.Pope
     )  # fmt: skip
 
 
-def _inner_pid(info: int) -> int:
-    """The process id that bubblewrap tells. Raises ValueError when it ended without telling."""
+def _inner_pid(info: int, *, behind_first: bool) -> int:
+    """The worker's process id: what bubblewrap tells, or the one child of it. Raises ValueError when bubblewrap ended before."""
     told = b""
     with open(info, "rb") as file:
         while data := file.read(4096):
             told += data
             try:
-                return int(json.loads(told)["child-pid"])
+                first = int(json.loads(told)["child-pid"])
+                return _child_of(first) if behind_first else first
             except (ValueError, KeyError):
                 continue
     raise ValueError("bubblewrap ended at once")
+
+
+def _child_of(pid: int) -> int:
+    """The child of a process that is about to have one. Raises OSError when it ended, TimeoutError when none came."""
+    give_up = time.monotonic() + 10
+    while time.monotonic() < give_up:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        if children:
+            return int(children[0])
+        time.sleep(0.002)
+    raise TimeoutError("bubblewrap started nothing")
 
 
 def _read(fd: int) -> bytes | None:

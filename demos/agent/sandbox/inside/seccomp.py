@@ -121,7 +121,7 @@ def _verdicts(pid: int, landlock_abi: int) -> dict[str, Block]:
             *_argument(4), (EQUAL, 1, 0, 0), _refuse(errno.EPERM),
             (LOAD, 0, 0, _offset(4) + 4), (EQUAL, 0, 1, 0), _answer(ALLOW), _refuse(errno.EPERM),
         ],
-        **dict.fromkeys(_ATTRIBUTES, [_refuse(errno.ENOTSUP)]),
+        **{name: [_refuse(errno.ENOTSUP)] for name in _ATTRIBUTES},
         **dict.fromkeys(("chmod", "fchmod", "fchmodat", "fchmodat2", "umask", "utime", "utimes", "utimensat", "futimesat"), nothing_done),
     }  # fmt: skip
 

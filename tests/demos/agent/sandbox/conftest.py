@@ -18,6 +18,7 @@ from demos.agent.sandbox.session import Session
 HERE = sandbox.Machine.here()
 TIERS = {"A": HERE, "B": replace(HERE, bubblewrap="")}
 EMPTY = """
+get_ipython().reset()
 import os, shutil
 for entry in os.scandir("."):
     if not entry.name.startswith("."):
@@ -126,7 +127,8 @@ class Outside:
                 parent.chmod(0o755)
         library = Path(os.__file__)
         return {
-            "SECRET": f"{self.folder}/secret", "FOLDER": str(self.folder), "TARGET": f"{self.folder}/target", "EMPTIED": f"{self.folder}/emptied",
+            "SECRET": f"{self.folder}/secret", "FOLDER": str(self.folder), "TARGET": f"{self.folder}/target",
+            "EMPTIED": f"{self.folder}/emptied",
             "VICTIM_FILE": f"{self.folder}/victim", "LIBRARY": str(library), "TEMP": str(Path(other_box).parents[1]),
             "APP_FILE": sandbox.folders.__file__, "APP": os.getpid(), "VICTIM": self.victim.pid, "OTHER_FOLDER": other_box,
             "OTHER_FILE": f"{other_box}/other.txt", "PORT": self.servers[0].getsockname()[1], "UDP": self.servers[1].getsockname()[1],
