@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from demos import doctor_machine, doctor_network, doctor_packages, space
+from demos.agent.sandbox import diagnosis
 from demos.finding import Check, Finding, Surroundings, fit_to_print, secrets_of
 from shared.errors import DemoError
 from shared.settings import Settings
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 CHECKS: tuple[Check, ...] = (
     doctor_packages.python, doctor_packages.pip, doctor_packages.requirements, doctor_packages.llama_cpp, doctor_packages.torch,
     doctor_machine.memory, doctor_machine.disk, doctor_machine.caches, doctor_machine.model,
-    doctor_network.sources, doctor_network.proxies, doctor_network.ssh, doctor_network.endpoint, space.doctor_check,
+    doctor_network.sources, doctor_network.proxies, doctor_network.ssh, doctor_network.endpoint, space.doctor_check, diagnosis.sandbox_tier,
 )  # fmt: skip
 
 

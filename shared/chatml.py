@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shared import call_text
 from shared.engine import ToolSpec
 from shared.errors import BadRequest
 from shared.messages import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult, system
@@ -176,13 +177,9 @@ def as_text(pieces: Sequence[Piece]) -> str:
 
 
 def _piece_text(piece: Piece) -> str:
-    match piece:
-        case Control(token):
-            return token
-        case Plain(text):
-            return text
-        case ImageSlot():
-            return "<ImageHere>"
+    if isinstance(piece, ImageSlot):
+        return "<ImageHere>"
+    return piece.token if isinstance(piece, Control) else piece.text
 
 
 def _with_tools(messages: Sequence[Message], dialect: Dialect, tools: Sequence[ToolSpec]) -> list[Message]:
@@ -191,8 +188,9 @@ def _with_tools(messages: Sequence[Message], dialect: Dialect, tools: Sequence[T
     if dialect.tools == "none":
         raise BadRequest("This model was not taught to use tools.", "Choose another model, or ask without tools.")
     if dialect.tools == "plugin":
-        at = 1 if messages[0].role == "system" else 0
-        return [*messages[:at], *_plugin_messages(tools), *messages[at:]]
+        at = 1 if messages[0].role == "system" and not messages[0].name else 0
+        own = {message.name for message in messages if message.role == "system"}
+        return [*messages[:at], *(told for told in _plugin_messages(tools) if told.name not in own), *messages[at:]]
     signatures = "\n".join(_json({"type": "function", "function": _schema(tool)}) for tool in tools)
     head = messages[0].text + "\n\n" if messages[0].role == "system" else ""
     rest = messages[1:] if messages[0].role == "system" else messages
@@ -203,9 +201,14 @@ def _plugin_messages(tools: Sequence[ToolSpec]) -> Iterator[Message]:
     for tool in tools:
         if tool.name == INTERPRETER:
             yield Message("system", (Text(tool.description),), INTERPRETER_MARK)
-    plugins = [_schema(tool) for tool in tools if tool.name != INTERPRETER]
-    if plugins:
-        yield Message("system", (Text(_json(plugins)),), PLUGIN_MARK)
+    if any(tool.name != INTERPRETER for tool in tools):
+        yield plugin_message(tools, "{prompt}")
+
+
+def plugin_message(tools: Sequence[ToolSpec], text: str) -> Message:
+    """InternLM2's list of tools with words around it: `{prompt}` in `text` is its place. It takes the place of the bare list."""
+    listed = _json([_schema(tool) for tool in tools if tool.name != INTERPRETER])
+    return Message("system", (Text(text.replace("{prompt}", listed)),), PLUGIN_MARK)
 
 
 def _schema(tool: ToolSpec) -> dict[str, object]:
@@ -263,10 +266,11 @@ def _header(role: str, name: str | None) -> list[Piece]:
 def _call(call: ToolCall, dialect: Dialect) -> list[Piece]:
     _must_know_tools(dialect)
     if dialect.tools == "tool_call":
-        body = f'\n{{"name": {_json(call.name)}, "arguments": {call.arguments}}}\n'
+        arguments = call_text.as_json(call.arguments) if call.name == INTERPRETER else call.arguments
+        body = f'\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n'
         return [Plain("\n"), Control(CALL_START), Plain(body), Control(CALL_END)]
     if call.name == INTERPRETER:
-        return [Control(ACTION_START), Control(INTERPRETER_MARK), Plain(f"\n{call.arguments}"), Control(ACTION_END)]
+        return [Control(ACTION_START), Control(INTERPRETER_MARK), Plain(f"\n{call_text.as_code(call.arguments)}"), Control(ACTION_END)]
     body = f'\n{{"name": {_json(call.name)}, "parameters": {call.arguments}}}'
     return [Control(ACTION_START), Control(PLUGIN_MARK), Plain(body), Control(ACTION_END)]
 

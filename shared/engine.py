@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from shared.errors import BadRequest
 from shared.events import Event
@@ -181,6 +181,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give everything back within 2 s; streams under way raise `ModelUnavailable`. Closing twice is fine."""
+        ...
+
+
+@runtime_checkable
+class ShowsPrompt(Protocol):
+    """An engine that can say what it would read: every backend's can, but nothing needs it to answer."""
+
+    def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
+        """The rendered prompt for people, or the request where a server renders it. Raises what `stream` raises for it."""
         ...
 
 

@@ -5,7 +5,7 @@ Knows nothing of who produces or shows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.messages import ToolCall
@@ -52,8 +52,11 @@ DoneReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """`raw` is the answer as the model wrote it, tags of thoughts and calls included: for people who ask why."""
+
     reason: DoneReason
     usage: Usage
+    raw: str = field(default="", compare=False)
 
 
 Event = TextDelta | ReasoningDelta | ToolCall | PromptProgress | Done

@@ -104,7 +104,11 @@ class Settings:
     api_key: str = _flag("its key (better: the OPENAI_API_KEY variable)", "", env=["OPENAI_API_KEY"], secret=True)
     api_model: str = _flag("the model to ask it for (default: the first it offers)", "")
     demo: bool = _flag("answer from a script, without any model: for trying the page", False)
+    unsafe_code_interpreter: bool = _flag(
+        "let models run code with all your rights where this computer cannot isolate it; never on a public page", False
+    )
     data_dir: str = _flag("where models and the config file are kept", "", aliases=["--user-data-dir"])
+    tools: str = _flag("a Python file with your own agent tools (lagent actions); it runs with all rights of this program", "")
     log_level: str = _flag("how much to log", "warning", choices=["debug", "info", "warning", "error"])
     origins: Mapping[str, str] = field(default_factory=dict, metadata={"internal": True})
 

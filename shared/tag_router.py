@@ -1,17 +1,19 @@
 """Streamed text in, typed events out: thoughts and tool calls are taken out of the answer as they arrive.
 
 A piece of text that could still become a tag is held back; the events are the same for every chunking of the stream.
-What never becomes a whole tag stays text, so nothing a model wrote is lost. Knows the tags of each dialect's tool format
-through `shared.chatml`, and nothing of who runs tools: a call's arguments are passed on as raw text.
+What never becomes a whole tag stays text, so nothing a model wrote is lost. A block may lack its end, hold several calls, or
+quote like Python; one that is no call at all stays text. Knows the tags of each dialect's tool format through `shared.chatml`,
+and nothing of who runs tools: a call's arguments are passed on as text, which may be broken.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shared import call_text
 from shared.chatml import (
     ACTION_END,
     ACTION_START,
@@ -57,6 +59,12 @@ def starts_thinking(prompt: Sequence[Piece]) -> bool:
     return as_text(prompt[-2:]).rstrip().endswith(THINK_START)
 
 
+def holds_unread_call(text: str, dialect: Dialect) -> bool:
+    """Whether an answer's text has a whole tool block that was no call, but was meant as one: there is something in braces."""
+    blocks = [re.escape(tag.open) + r"([^<]*\{.*?)" + re.escape(tag.close) for tag in _TOOL_TAGS[dialect.tools]]
+    return any(re.search(block, text, re.DOTALL) for block in blocks)
+
+
 class TagRouter:
     """Feed it text with `push`, end with `finish`. `thinking`: the text begins inside a thought."""
 
@@ -65,13 +73,20 @@ class TagRouter:
         self._inside: Tag | None = _THINK if thinking else None
         self._buffer = ""
         self._body: list[str] = []
+        self._raw: list[str] = []
         self._calls = 0
         self._began = thinking
 
+    @property
+    def raw(self) -> str:
+        """Everything that was pushed, as the model wrote it."""
+        return "".join(self._raw)
+
     def push(self, text: str) -> Iterator[Routed]:
+        self._raw.append(text)
         self._buffer += text
         while True:
-            wanted = (self._inside.close,) if self._inside else self._openable()
+            wanted = self._wanted()
             at, found = _first(self._buffer, wanted)
             if not found:
                 held = held_back(self._buffer, wanted)
@@ -90,8 +105,14 @@ class TagRouter:
         yield from self._emit(self._buffer)
         self._buffer = ""
         if self._inside and self._inside.kind != "think":
-            tag, self._inside = self._inside, None
-            yield self._call(tag, "".join(self._body), "")
+            yield from self._close("")
+
+    def _wanted(self) -> tuple[str, ...]:
+        if self._inside is None:
+            return self._openable()
+        if self._inside.kind == "think":
+            return (self._inside.close,)
+        return (self._inside.close, *(tag.open for tag in self._tags if tag.kind != "think"))
 
     def _openable(self) -> tuple[str, ...]:
         # A thought stands at the beginning of an answer; later the same letters are something the model writes about.
@@ -112,25 +133,34 @@ class TagRouter:
         if self._inside is None:
             self._inside = next(tag for tag in self._tags if tag.open == found)
             self._began = True
-            return
+        elif self._inside.kind == "think":
+            self._inside = None
+        elif found == self._inside.close:
+            yield from self._close(found)
+        elif call_text.is_whole("".join(self._body), code=self._inside.kind == "code"):  # its end is missing: here comes the next
+            yield from self._close("")
+            self._inside = next(tag for tag in self._tags if tag.open == found)
+        else:
+            self._body.append(found)
+
+    def _close(self, close: str) -> Iterator[Routed]:
         tag, self._inside = self._inside, None
         body, self._body = "".join(self._body), []
-        if tag.kind != "think":
-            yield self._call(tag, body, tag.close)
-
-    def _call(self, tag: Tag, body: str, close: str) -> Routed:
-        self._calls += 1
-        call_id = f"call_{self._calls}"
+        assert tag is not None
         if tag.kind == "code":
-            return ToolCall(call_id, INTERPRETER, body.strip("\n"))
-        try:
-            value = json.loads(body)
-            name, arguments = str(value["name"]), value["parameters" if tag.kind == "plugin" else "arguments"]
-            raw = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-            (name + raw).encode()  # half a surrogate pair is no text: nobody could send it on
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return TextDelta(tag.open + body + close)  # not a call: the reader sees what the model wrote
-        return ToolCall(call_id, name, raw)
+            yield ToolCall(self._next_id(), INTERPRETER, body.strip("\n"))
+            return
+        calls, rest = call_text.read_calls(body)
+        if not calls:
+            yield TextDelta(tag.open + body + close)  # not a call: the reader sees what the model wrote
+        for name, arguments in calls:
+            yield ToolCall(self._next_id(), name, arguments)
+        if rest.strip():
+            yield TextDelta(rest)
+
+    def _next_id(self) -> str:
+        self._calls += 1
+        return f"call_{self._calls}"
 
 
 class StopStrings:

@@ -120,6 +120,7 @@ class Answer:
         self._request = request
         self._cached = self._output = 0
         self._first = 0.0
+        self._raw = ""
 
     def steps(self) -> Generator[Sequence[Event], None, None]:
         request, caches = self._request, self._decoder.caches
@@ -136,7 +137,7 @@ class Answer:
         finally:
             caches.keep(prefix)
         seconds = time.monotonic() - request.began
-        yield [Done(reason, Usage(len(request.prompt), self._cached, self._output, self._first, seconds))]
+        yield [Done(reason, Usage(len(request.prompt), self._cached, self._output, self._first, seconds), self._raw)]
 
     def _read(self, prefix: Prefix) -> Generator[Sequence[Event], None, torch.Tensor | None]:
         """The prompt, in batches, each picture looked at when it is reached; the scores behind it, None when cancelled."""
@@ -174,6 +175,7 @@ class Answer:
                 break
             scores = self._decoder.forward(prefix, [token])
         yield text.finish(cut=reason != "stop")
+        self._raw = text.raw
         return reason
 
     def _choose(self, prefix: Prefix, scores: torch.Tensor, choices: Choices) -> Batches:
@@ -190,6 +192,7 @@ class Answer:
                 if self._output == self._request.room:
                     return "length"
                 scores = self._decoder.forward(prefix, [token])
+        self._raw = choices.decided
         yield [TextDelta(choices.decided)]
         return "stop"
 
@@ -210,6 +213,10 @@ class AnswerText:
     @property
     def stopped(self) -> bool:
         return self._stops.hit
+
+    @property
+    def raw(self) -> str:
+        return self._router.raw
 
     def push(self, token_id: int) -> list[Event]:
         return list(self._router.push(self._stops.push(self._detokenizer.push(token_id))))

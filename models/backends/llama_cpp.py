@@ -78,6 +78,9 @@ class LlamaCpp:
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         return len(self._ids(self._pieces(messages, tools)))
 
+    def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
+        return chatml.as_text(self._pieces(messages, tools))
+
     def close(self) -> None:
         self._child.stop()
         if self._template is not None:
@@ -107,7 +110,7 @@ class LlamaCpp:
         try:
             with client.stream("POST", "/completion", json=request) as response:
                 if response.status_code != 200:
-                    raise _refusal(self._spec, response)
+                    raise llama_failure.refusal(self._spec.id, response)
                 for text in response.iter_lines():
                     if text.startswith("data: "):
                         yield json.loads(text[6:])
@@ -153,7 +156,9 @@ class _Answer:
         reason = "stop" if self._stops.hit else self._reason or ("cancelled" if cancelled else None)
         if reason is None:
             raise ModelUnavailable("The model's answer broke off.", "Ask again; the text so far is kept.")
-        yield Done(reason, Usage(self._prompt_tokens, self._cached, self._output, self._first, time.monotonic() - self._began))
+        yield Done(
+            reason, Usage(self._prompt_tokens, self._cached, self._output, self._first, time.monotonic() - self._began), self._router.raw
+        )
 
 
 class _Child:
@@ -304,12 +309,3 @@ def _request(prompt: list[int], sampling: Sampling, context: int) -> dict[str, A
     if sampling.one_of:
         request["grammar"] = "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in sampling.one_of)
     return request
-
-
-def _refusal(spec: ModelSpec, response: httpx.Response) -> BadRequest:
-    response.read()
-    try:
-        reason = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        reason = response.text[:200]
-    return BadRequest(f"{spec.id} refused the request: {reason}.", "Change the settings or the message.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 
-from shared.errors import DemoError, ModelUnavailable, OutOfMemory
+import httpx
+
+from shared.errors import BadRequest, DemoError, ModelUnavailable, OutOfMemory
 
 # What ggml, llama.cpp, C++ and Python write when an allocation fails.
 _FULL = ("insufficient memory", "failed to allocate", "out of memory", "bad_alloc", "MemoryError", "cudaMalloc failed")
@@ -27,3 +29,13 @@ def of_child(name: str, code: int | None, log: str, *, loading: bool) -> DemoErr
     why = f" (its process ended with {code})" if code is not None else ""
     remedy = "The file may be damaged, or memory short: see the log." if loading else "Ask again: it is started anew."
     return ModelUnavailable(f"{name} {what}{why}.", remedy, log=log)
+
+
+def refusal(name: str, response: httpx.Response) -> BadRequest:
+    """The error for a request that the child answered with another status than 200."""
+    response.read()
+    try:
+        reason = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = response.text[:200]
+    return BadRequest(f"{name} refused the request: {reason}.", "Change the settings or the message.")

@@ -14,6 +14,7 @@ is silent; looking up a host name is the one thing they wait for. Knows no promp
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import re
 import threading
@@ -48,6 +49,10 @@ class _Shaped:
         self._one_of = one_of
         self._choice = ""
         self.stops = stops
+
+    @property
+    def raw(self) -> str:
+        return self._router.raw
 
     def push(self, piece: TextDelta | ReasoningDelta | PromptProgress) -> Iterator[Event]:
         if isinstance(piece, TextDelta):
@@ -91,7 +96,7 @@ class OpenAIRemote:
     def stream(
         self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
     ) -> Iterator[Event]:  # fmt: skip
-        cancel, began, first, answer = Cancel() if cancel is None else cancel, time.monotonic(), 0.0, Answer()
+        cancel, began, first, answer = Cancel() if cancel is None else cancel, time.monotonic(), 0.0, Answer(tools)
         shaped = _Shaped(TagRouter(tags_for(self._dialect, tools=bool(tools))), StopStrings(sampling.stop), sampling.one_of)
         conversation = self._conversation(messages, tools)
         with self._call(cancel) as call:
@@ -112,7 +117,8 @@ class OpenAIRemote:
         else:
             yield from shaped.finish()
             yield from answer.calls()
-        yield Done(reason, Usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens, first, time.monotonic() - began))
+        usage = Usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens, first, time.monotonic() - began)
+        yield Done(reason, usage, shaped.raw + answer.raw_calls())
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         """Asked of the server: vLLM and llama.cpp count a conversation themselves. The others (LMDeploy, SGLang, OpenAI)
@@ -134,6 +140,10 @@ class OpenAIRemote:
         if not answer.prompt_tokens:
             raise RemoteFailure(f"{self._endpoint.where} does not say how long a prompt is.", "Use a server that sends usage.")
         return answer.prompt_tokens
+
+    def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
+        """The JSON that is sent: what the server makes of it, only the server knows."""
+        return json.dumps(self._conversation(messages, tools), ensure_ascii=False, indent=1)
 
     def close(self) -> None:
         with self._lock:

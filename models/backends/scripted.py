@@ -64,12 +64,15 @@ class Scripted:
                 break
         yield from router.push(stops.finish())
         yield from router.finish()
-        yield Done(reason, Usage(prompt_tokens, 0, output, first, time.monotonic() - began))
+        yield Done(reason, Usage(prompt_tokens, 0, output, first, time.monotonic() - began), router.raw)
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         """One token per `pieces` characters of the prompt's text."""
+        return -(-len(self.prompt_text(messages, tools=tools)) // self._size)
+
+    def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
         messages = chatml.with_default_system(messages, self._spec.default_system)
-        return -(-len(chatml.as_text(chatml.render(messages, self._dialect, tools))) // self._size)
+        return chatml.as_text(chatml.render(messages, self._dialect, tools))
 
     def close(self) -> None:
         self._closed.set()

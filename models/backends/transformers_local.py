@@ -80,6 +80,9 @@ class TransformersLocal:
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         return len(self._live().prompt(self._render(messages, tools)))
 
+    def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
+        return chatml.as_text(self._render(messages, tools))
+
     def close(self) -> None:
         self._worker.close()
         self._decoder = None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.call_text import as_json
 from shared.engine import Sampling, ToolSpec
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import DoneReason, PromptProgress, ReasoningDelta, TextDelta
@@ -98,9 +100,17 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
     )
 
 
+def name_to_wire(name: str) -> str:
+    """A tool's name as OpenAI takes it: letters, digits, `_` and `-`. lagent's have dots (`ArxivSearch.search`)."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+
+
 def tools_to_wire(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
     return [
-        {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}}
+        {
+            "type": "function",
+            "function": {"name": name_to_wire(tool.name), "description": tool.description, "parameters": dict(tool.parameters)},
+        }
         for tool in tools
     ]
 
@@ -124,7 +134,8 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
     if all(item["type"] == "text" for item in content):
         wire["content"] = message.text if message.text or not calls else None
     if calls:
-        functions = [{"name": call.name, "arguments": call.arguments} for call in calls]
+        # Servers parse what we send back: arguments that the model broke, or code in the place of JSON, would end the conversation.
+        functions = [{"name": name_to_wire(call.name), "arguments": as_json(call.arguments)} for call in calls]
         wire["tool_calls"] = [
             {"id": call.id, "type": "function", "function": function} for call, function in zip(calls, functions, strict=True)
         ]
@@ -166,12 +177,14 @@ class _Call:
 
 
 class Answer:
-    """A streamed answer as far as it was read: `read` each chunk, then ask for `reason`, `calls` and the tokens.
+    """A streamed answer as far as it was read: `read` each chunk, then ask for `reason`, `calls` (by the names of `tools`) and the
+    tokens.
 
     `output_tokens` is the server's figure; where it gives none, it is the number of pieces that carried something, which
     is what most servers send per token, and never more than the truth."""
 
-    def __init__(self) -> None:
+    def __init__(self, tools: Sequence[ToolSpec] = ()) -> None:
+        self._names = {name_to_wire(tool.name): tool.name for tool in tools}
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.pieces = 0
@@ -227,7 +240,14 @@ class Answer:
     def calls(self) -> list[ToolCall]:
         """The whole tool calls, in order; only a finished answer has any."""
         calls = self._calls if self.finish else []
-        return [ToolCall(call.id or f"server_{n}", call.name, call.arguments) for n, call in enumerate(calls, 1)]
+        return [
+            ToolCall(call.id or f"server_{n}", self._names.get(call.name, call.name), call.arguments) for n, call in enumerate(calls, 1)
+        ]
+
+    def raw_calls(self) -> str:
+        """The calls as the server sent them: nothing where there are none."""
+        calls = [{"name": call.name, "arguments": call.arguments} for call in self._calls]
+        return "\n" + json.dumps({"tool_calls": calls}, ensure_ascii=False) if calls else ""
 
     def reason(self) -> DoneReason:
         """Why the answer ended. Raises `RemoteFailure` when it was cut, or ended in a way that is no answer."""

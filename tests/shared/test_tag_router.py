@@ -43,7 +43,8 @@ def cut(text: str, places: Sequence[int]) -> list[str]:
 
 fragments = st.sampled_from(
     ["<think>", "</think>", "<tool_call>", "</tool_call>", '{"name": "t", "arguments": {}}', "<|action_start|>", "<|plugin|>",
-     "<|interpreter|>", "<|action_end|>", CALL, PLUGIN, CODE, "<", "<th", "|>", " ", "\n", "hello", "浦语"]
+     "<|interpreter|>", "<|action_end|>", CALL, PLUGIN, CODE,
+     "{'name': 't', 'parameters': {'a': 'it's'}}", "```python\nx\n```", '{"name": "t", ', "<", "<th", "|>", " ", "\n", "hello", "浦语"]
 )  # fmt: skip
 streams = st.lists(fragments, max_size=8).map("".join)
 places = st.lists(st.integers(0, 400), max_size=12)
@@ -112,9 +113,9 @@ class TestToolCalls:
 
     @pytest.mark.parametrize(
         "text",
-        ["<tool_call>not json</tool_call>", "<tool_call>[1]</tool_call>", '<tool_call>{"name": "t"}</tool_call>', '<tool_call>{"name": "t',
+        ["<tool_call>not json</tool_call>", "<tool_call>[1]</tool_call>", '<tool_call>{"name": "t',
          "<tool_call>", "<tool_", "</tool_call>", f"<tool_call>{'[' * 100_000}</tool_call>",
-         '<tool_call>{"name": "t", "arguments": {"a": "\\ud800"}}</tool_call>'],
+         '<tool_call>{"name": "\\ud800", "arguments": {"a": 1}}</tool_call>'],
         ids=lambda text: text[:30],
     )  # fmt: skip
     def test_what_is_no_call_stays_as_it_was(self, text: str) -> None:
@@ -122,6 +123,38 @@ class TestToolCalls:
 
     def test_prose_about_tags_when_no_tools_were_offered(self) -> None:
         assert routed([CALL], tools=False) == [TextDelta(CALL)]
+
+    @pytest.mark.parametrize(("dialect", "text", "end"), [(CHATML, CALL, "</tool_call>"), (INTERNLM2, PLUGIN, "<|action_end|>"),
+                                                          (INTERNLM2, CODE, "<|action_end|>")])  # fmt: skip
+    def test_a_missing_end_before_the_next_call(self, dialect: Dialect, text: str, end: str) -> None:
+        events = routed([text.removesuffix(end) + text + "so"], dialect)
+        assert [type(event) for event in events] == [ToolCall, ToolCall, TextDelta]
+
+    def test_a_missing_end_before_prose(self) -> None:
+        text = PLUGIN.removesuffix("<|action_end|>") + "\nNow I wait."
+        assert routed([text], INTERNLM2) == [ToolCall("call_1", "t", '{"a": "京"}'), TextDelta("\nNow I wait.")]
+
+    def test_prose_that_mentions_a_mark(self) -> None:
+        text = "InternLM2 writes <|plugin|> and <|interpreter|> behind <|action_start|>."
+        assert routed([text], INTERNLM2) == [TextDelta(text)]
+
+    def test_single_quotes_and_chinese(self) -> None:
+        text = "<|action_start|><|plugin|>\n{'name': 't', 'parameters': {'a': '京'}}<|action_end|>"
+        assert routed([text], INTERNLM2) == [ToolCall("call_1", "t", '{"a": "京"}')]
+
+    def test_a_broken_call_keeps_its_name(self) -> None:
+        assert routed(['<tool_call>{"name": "t", "arguments": {"a": }}</tool_call>']) == [ToolCall("call_1", "t", '{"a": }')]
+
+    @given(st.integers(1, 40))
+    def test_a_whole_call_in_pieces_of_any_size(self, size: int) -> None:
+        text = "Look: " + PLUGIN + CODE
+        assert routed([text[at : at + size] for at in range(0, len(text), size)], INTERNLM2) == routed([text], INTERNLM2)
+
+    def test_raw_is_what_was_written(self) -> None:
+        router = TagRouter(tags_for(INTERNLM2, tools=True))
+        for piece in cut("<think>a</think>b" + PLUGIN, [3, 9, 20, 30]):
+            list(router.push(piece))
+        assert router.raw == "<think>a</think>b" + PLUGIN
 
     def test_arguments_that_are_text_are_passed_on_raw(self) -> None:
         call = '<tool_call>{"name": "t", "arguments": "{\\"a\\": 1}"}</tool_call>'

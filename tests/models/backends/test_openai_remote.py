@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image as Picture
 
 from models.backends.openai_remote import OpenAIRemote, load
+from models.openai.wire import messages_to_wire
 from shared.engine import Cancel, ModelSpec, Sampling, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
@@ -164,6 +166,16 @@ class TestTools:
         assert asked["tools"] == [
             {"type": "function", "function": {"name": "weather", "description": "the weather", "parameters": WEATHER.parameters}}
         ]
+
+    def test_a_name_with_a_dot_goes_out_without_and_comes_back_with_it(self) -> None:
+        tool = ToolSpec("ArxivSearch.search", "papers", {"type": "object"})
+        part = {"index": 0, "id": "b", "function": {"name": "ArxivSearch_search", "arguments": "{}"}}
+        before = Message("assistant", (ToolCall("a", tool.name, "{}"),))
+        messages = [user("x"), before, Message("tool", (ToolResult("a", "none"),))]
+        events, asked = ask(says({"tool_calls": [part]}, finish="tool_calls"), messages, tools=[tool])
+        assert events[0] == ToolCall("b", "ArxivSearch.search", "{}")
+        assert asked["tools"][0]["function"]["name"] == "ArxivSearch_search"
+        assert asked["messages"][1]["tool_calls"][0]["function"]["name"] == "ArxivSearch_search"
 
     def test_calls_that_are_all_numbered_0(self) -> None:
         calls = [{"tool_calls": [{"index": 0, "id": name, "function": {"name": name, "arguments": "{}"}}]} for name in "ab"]
@@ -555,3 +567,12 @@ class TestOptions:
         with OpenAIServer(says("x")) as server:
             list(engine(server.url).stream(HELLO))
             assert all("authorization" not in seen.headers for seen in server.seen)
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"), [('{"a": 1}', {"a": 1}), ("", {}), ("print(1)", {"command": "print(1)"}), ("[1", {"command": "[1"})]
+)
+def test_arguments_go_back_as_json_whatever_the_model_wrote(written: str, sent: dict[str, object]) -> None:
+    """Servers parse them: what a model broke must not end the conversation."""
+    (wire,) = messages_to_wire([Message("assistant", (ToolCall("c", "t", written),))])
+    assert json.loads(wire["tool_calls"][0]["function"]["arguments"]) == sent

@@ -1,0 +1,210 @@
+"""One IPython shell without a terminal: cells run one after another and share their variables.
+
+What a cell prints goes to descriptor 1; pictures go out through `send`. Figures are drawn with matplotlib's Agg and come at the end
+of the cell, or where `plt.show()` stands. Knows nothing of pipes or of what binds this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+MOST_IMAGES = 10  # of one cell
+MOST_PIXELS = 4_000_000
+MOST_IMAGE_BYTES = 6_000_000
+CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
+    "Microsoft YaHei", "SimHei",
+)  # fmt: skip
+NO_PROGRAMS = "Other programs cannot be started here, and packages cannot be installed: only Python runs."
+
+
+class Hook(DisplayHook):  # type: ignore[misc]
+    """The value of a cell's last line: its picture when it has one, else its text, without `Out[1]:`."""
+
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: Any = None) -> None:
+        _show(self.shell, format_dict)
+
+
+class Publisher(DisplayPublisher):  # type: ignore[misc]
+    def publish(self, data: dict[str, Any], *arguments: Any, **more: Any) -> None:
+        _show(self.shell, data)
+
+
+class Shell(InteractiveShell):  # type: ignore[misc]
+    """IPython's shell with its doors to a terminal and to other programs closed."""
+
+    displayhook_class = Hook
+    display_pub_class = Publisher
+    picture: Callable[[bytes], None]
+
+    def system(self, cmd: str) -> NoReturn:
+        raise PermissionError(NO_PROGRAMS)
+
+    system_raw = system_piped = system
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> NoReturn:
+        raise PermissionError(NO_PROGRAMS)
+
+    def enable_gui(self, gui: Any = None) -> None:
+        pass
+
+    def init_history(self) -> None:
+        """Kept in memory: the default is a database below the home folder, and a thread that writes it."""
+        super().init_history()
+        self.history_manager.enabled = False
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        _say(self.InteractiveTB.stb2text(stb))
+
+
+class Kernel:
+    def __init__(self) -> None:
+        self.send: Callable[..., None] = _nowhere
+        self._images = 0
+        config = Config()
+        config.HistoryManager.enabled = False
+        config.InteractiveShell.colors = "nocolor"
+        config.InteractiveShell.xmode = "Plain"
+        self._shell = Shell.instance(config=config)
+        self._shell.picture = self._picture
+        self._shell.events.register("post_execute", self._flush_figures)  # what it raises is shown like an error of the cell
+        for name in ("matplotlib", "pip", "conda", "mamba", "uv"):
+            self._shell.register_magic_function(_nothing if name == "matplotlib" else _no_programs, "line", name)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        self._streams = sys.stdout, sys.stderr
+        _prepare_pandas()
+        self._prepare_figures()
+        self._hidden = set(self._shell.user_ns)
+
+    def run(self, code: str) -> str | None:
+        """Run one cell; None, or its error in one line."""
+        sys.stdout, sys.stderr = self._streams
+        self._images = 0
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # again each time: the last cell may have changed it
+            result = self._shell.run_cell(code, store_history=True)
+        except KeyboardInterrupt:
+            _say("KeyboardInterrupt")
+            return "KeyboardInterrupt"
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for stream in self._streams:
+                stream.flush()
+        error = result.error_before_exec or result.error_in_exec
+        return None if error is None else _one_line(error)
+
+    def variables(self) -> list[tuple[str, str, str]]:
+        """Name, type and the beginning of the value of what cells defined; no code of theirs is asked for it."""
+        names = [name for name in self._shell.user_ns if isinstance(name, str) and name not in self._hidden and not name.startswith("_")]
+        return [(name, type(self._shell.user_ns[name]).__name__, _preview(self._shell.user_ns[name])) for name in sorted(names)[:200]]
+
+    def _picture(self, png: bytes) -> None:
+        self._images += 1
+        if self._images > MOST_IMAGES:
+            _say(f"(picture {self._images} of this cell was left out: {MOST_IMAGES} are shown)")
+        elif len(png) > MOST_IMAGE_BYTES:
+            _say(f"(a picture of {len(png) / 1e6:.1f} MB was left out: at most {MOST_IMAGE_BYTES / 1e6:.0f} MB)")
+        else:
+            self.send("image", data=base64.b64encode(png).decode("ascii"))
+
+    def _prepare_figures(self) -> None:
+        if importlib.util.find_spec("matplotlib") is None:
+            return
+        import matplotlib
+
+        matplotlib.use("agg")
+        import matplotlib.pyplot as plt
+        from matplotlib import font_manager
+
+        known = {font.name for font in font_manager.fontManager.ttflist}
+        chinese = [name for name in CHINESE if name in known]
+        matplotlib.rcParams["font.sans-serif"] = ["DejaVu Sans", *chinese]
+        plt.show = lambda *arguments, **more: self._flush_figures()
+
+    def _flush_figures(self) -> None:
+        plt = sys.modules.get("matplotlib.pyplot")
+        for number in list(plt.get_fignums()) if plt is not None else ():
+            figure = plt.figure(number)
+            try:
+                self._picture(_png(figure))
+            finally:
+                plt.close(figure)
+
+
+def _show(shell: Any, data: dict[str, Any]) -> None:
+    """The PNG among `data`, else its plain text; HTML and SVG are not shown: they can carry scripts."""
+    png = data.get("image/png")
+    if png is not None:
+        shell.picture(png if isinstance(png, bytes) else base64.b64decode(png))
+    elif "text/plain" in data:
+        _say(data["text/plain"])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _png(figure: Any) -> bytes:
+    width, height = figure.get_size_inches()
+    dpi = min(figure.dpi, (MOST_PIXELS / max(width * height, 1e-9)) ** 0.5 * 0.99)
+    target = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that is missing is said once for every glyph
+        figure.savefig(target, format="png", dpi=dpi, bbox_inches=None)
+    return target.getvalue()
+
+
+def _prepare_pandas() -> None:
+    if importlib.util.find_spec("pandas") is None:
+        return
+    import pandas
+
+    pandas.set_option("display.width", 160, "display.max_columns", 30)
+
+
+def _preview(value: Any) -> str:
+    """Exact types only: a subclass could run its own code here."""
+    kind = type(value)
+    if kind in (str, bytes):
+        return repr(value[:80])
+    if kind is int and value.bit_length() > 256:
+        return f"{value.bit_length()} bits"
+    if value is None or kind in (bool, int, float, complex):
+        return repr(value)
+    if kind.__module__.split(".")[0] in ("numpy", "pandas") and isinstance(getattr(value, "shape", None), tuple):
+        return f"shape {value.shape}"
+    return f"{len(value)} items" if kind in (list, tuple, dict, set, frozenset) else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return traceback.format_exception_only(error)[-1].strip()[:500]
+
+
+def _nothing(line: str) -> None:
+    """`%matplotlib inline` asks for what is done here anyway."""
+
+
+def _no_programs(line: str) -> NoReturn:
+    raise PermissionError(NO_PROGRAMS)
+
+
+def _nowhere(kind: str, **fields: object) -> None:
+    raise RuntimeError("the kernel was asked before it was connected")

@@ -1,0 +1,255 @@
+"""One conversation's Python: a kernel of its own, a work folder of its own, and what came back from both.
+
+    session = Session(keeper, "A", Machine.here())
+    result = session.run("x = 2 + 2; x", timeout=20, on_output=print)
+    session.close()
+
+The kernel starts when the session does, and again after it was ended; whoever runs the next cell is told that variables and files
+are gone. Calls may come from any thread, one cell runs at a time. Knows nothing of tools and pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from demos.agent.sandbox import disk
+from demos.agent.sandbox.cell import Cell, answer_of, copy, files_of
+from demos.agent.sandbox.keeper import Keeper
+from demos.agent.sandbox.machine import Machine
+from demos.agent.sandbox.process import Answer, Worker, WorkerGone
+from demos.agent.sandbox.transcript import Pictures, Printed, safe_name
+from demos.agent.sandbox.values import Isolation, Limits, Result, SandboxUnavailable, Variable, WorkFile
+from shared.engine import Cancel
+from shared.errors import BadRequest
+
+START_SECONDS = 90.0  # numpy, pandas and matplotlib from a cold disk
+LONGEST_CODE = 1 << 20  # characters
+CHUNK = 1 << 20
+KEPT = 512 << 20  # bytes of copies of one session
+LOST = "Variables and files of this session were lost"
+
+
+class Session:
+    def __init__(self, keeper: Keeper, how: Isolation, machine: Machine, limits: Limits, base: Path) -> None:
+        """Start the kernel; its folder is made below `base`. Raises `SandboxUnavailable` when it does not start."""
+        self._keeper, self._how, self._machine, self._limits = keeper, how, machine, limits
+        self._folder = Path(tempfile.mkdtemp(prefix="session-", dir=base))
+        self._folder.chmod(0o711)  # its work folder belongs to the worker's own user, where that is another
+        self._out = self._folder / "out"
+        self._out.mkdir(mode=0o700)
+        self._lock = threading.Lock()
+        self._interrupted = threading.Event()
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._cell = self._kept = 0
+        self._touched = self._closed = False
+        self._worker: Worker | None = None
+        self._parts: list[Worker] = []
+        self._finalizer = weakref.finalize(self, _clear, self._parts, keeper, self._folder)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    # --- what people do with it
+
+    def run(
+        self, code: str, timeout: float = 20, *, on_output: Callable[[str], object] | None = None, cancel: Cancel | None = None
+    ) -> Result:
+        """Run one cell. `on_output` gets what it prints as it comes, on the calling thread.
+
+        After `timeout` seconds, or when `cancel` is set or `interrupt()` called, the cell is interrupted and state is kept; when that
+        does not stop it within the grace time, the kernel is killed. Raises `BadRequest` once closed, `SandboxUnavailable` when no
+        kernel starts."""
+        if len(code) > LONGEST_CODE:
+            raise BadRequest(f"The code is {len(code):,} characters long.", f"At most {LONGEST_CODE:,} can be run at once.")
+        seconds = max(0.1, min(timeout, self._limits.seconds))
+        with self._lock:
+            printed = Printed(self._limits, on_output)
+            self._interrupted.clear()
+            lost = self._ensure(printed)
+            self._cell += 1
+            began = time.monotonic()
+            self._touched = True
+            cell = Cell(self._working, self._limits, printed, Pictures(self._out / f"{self._cell:04}"))
+            stop = lambda: self._interrupted.is_set() or (cancel is not None and cancel.is_set())  # noqa: E731
+            try:
+                error, listed = cell.run(code, began + seconds, stop, seconds)
+                files = tuple(self._bring(listed, printed))
+                self._working.rest()
+            except WorkerGone as gone:
+                printed.say(f"The Python kernel was ended: {gone}. {LOST}.")
+                error, files, lost = f"KernelEnded: {gone}", (), True
+                self._discard()
+            return Result(printed.text(), tuple(cell.pictures.images), files, error, lost, time.monotonic() - began)
+
+    def interrupt(self) -> None:
+        """Interrupt the running cell, from any thread; variables stay. Does nothing between cells."""
+        self._interrupted.set()
+
+    def restart(self) -> None:
+        """A fresh kernel with an empty work folder, as people ask for it: nothing is reported as lost."""
+        self._interrupted.set()
+        with self._lock:
+            self._discard()
+            self._touched = False
+            self._start()
+
+    def upload(self, name: str, source: BinaryIO) -> str:
+        """Put a file into the work folder under its plain name, which is returned. Raises `BadRequest` for a name or a size that
+        does not fit, and when the worker refuses it."""
+        plain = safe_name(name.replace("\\", "/").rsplit("/", 1)[-1].lstrip("."))
+        if not plain:
+            raise BadRequest(f"{name[:80]!r} is no file name.", "Rename the file.")
+        with self._lock:
+            self._ensure(None)
+            self._touched = True
+            size, begin = 0, True
+            while (data := source.read(CHUNK)) or begin:
+                size += len(data)
+                if size > self._limits.file:
+                    raise BadRequest(f"{plain} is larger than {self._limits.file >> 20} MiB.", "Upload a smaller file.")
+                self._question("take", name=plain, data=base64.b64encode(data).decode("ascii"), begin=begin)
+                begin = False
+            listed = files_of(self._question("files"))
+            self._seen |= {found: stamp for found, stamp in listed.items() if found == plain}  # it need not come back
+            self._working.rest()
+        return plain
+
+    def files(self) -> tuple[WorkFile, ...]:
+        """What lies in the work folder, hidden files and links left out."""
+        with self._lock:
+            self._ensure(None)
+            listed = files_of(self._question("files"))
+            self._working.rest()
+        return tuple(WorkFile(name, size) for name, (size, _) in sorted(listed.items()))
+
+    def variables(self) -> tuple[Variable, ...]:
+        """What cells defined, by name."""
+        with self._lock:
+            self._ensure(None)
+            told = self._question("variables").fields.get("variables")
+            self._working.rest()
+        rows = [row for row in told if isinstance(row, list) and len(row) == 3] if isinstance(told, list) else []
+        return tuple(Variable(*(str(text)[:100] for text in row)) for row in rows[:200])
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id, for those who look after processes; 0 when none runs."""
+        return self._worker.pid if self._worker is not None else 0
+
+    def close(self) -> None:
+        """End the kernel and remove every file of the session, the copies too. Returns within seconds, also during a cell."""
+        self._closed = True
+        for worker in list(self._parts):
+            worker.end("the session was closed")
+        with self._lock:
+            self._finalizer()
+            self._worker = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # --- the kernel
+
+    @property
+    def _working(self) -> Worker:
+        if self._worker is None:
+            raise WorkerGone("it had ended before")
+        return self._worker
+
+    def _ensure(self, printed: Printed | None) -> bool:
+        """A kernel that is ready; True when an earlier one was ended in between, whose state somebody might miss."""
+        if self._closed:
+            raise BadRequest("This Python session is closed.", "Start a new conversation.")
+        lost = False
+        if self._worker is not None and not self._worker.look():
+            reason, lost = self._worker.why(), self._touched
+            self._discard()
+            if lost and printed is not None:
+                printed.say(f"(The Python kernel was ended: {reason}. {LOST}; this cell runs in a new one.)\n")
+        if self._worker is None:
+            self._start()
+        if not self._working.ready:
+            self._await_ready()
+        return lost
+
+    def _start(self) -> None:
+        worker = self._keeper.start(partial(Worker, self._how, self._machine, self._limits, self._folder))
+        self._parts.append(worker)
+        self._worker, self._seen = worker, {}
+
+    def _await_ready(self) -> None:
+        worker, printed = self._working, Printed(self._limits)
+        give_up = time.monotonic() + START_SECONDS
+        try:
+            while not worker.ready:
+                for piece in worker.hear(1.0):
+                    if isinstance(piece, bytes):
+                        printed.add(piece)
+                    worker.ready |= isinstance(piece, Answer) and piece.kind == "ready"
+                if time.monotonic() > give_up:
+                    worker.end(f"it was not ready after {START_SECONDS:.0f} seconds")
+        except WorkerGone as gone:
+            self._discard()
+            said = printed.text().strip()
+            raise SandboxUnavailable(f"The Python kernel did not start: {gone}.", said[-300:], log=said) from gone
+
+    def _discard(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+            self._keeper.forget(worker)
+            self._parts.remove(worker)
+        disk.remove(self._folder / "box")
+
+    def _question(self, what: str, **fields: object) -> Answer:
+        """Ask what runs no code of a cell. Raises `BadRequest` when the worker cannot do it or is gone."""
+        try:
+            answer = answer_of(self._working, what, **fields)
+        except WorkerGone as gone:
+            self._discard()
+            raise BadRequest(f"The Python kernel was ended: {gone}. {LOST}.", "Run the code again.") from gone
+        if "failure" in answer.fields:
+            raise BadRequest(f"The work folder: {str(answer.fields['failure'])[:200]}.", "Remove what is in the way.")
+        return answer
+
+    def _bring(self, listed: dict[str, tuple[int, int]], printed: Printed) -> Iterator[Path]:
+        """Copies of what is new or changed since the last cell, as far as there is room; the rest is named in the text."""
+        room = min(self._limits.returned, KEPT - self._kept)
+        count = 0
+        for name, (size, _) in listed.items():
+            if self._seen.get(name) == listed[name]:
+                continue
+            if size > room or count == self._limits.returned_files:
+                printed.say(f"({name}, {size:,} bytes, stays in the work folder: too much to bring back)\n")
+                continue
+            path = self._out / f"{self._cell:04}" / "files" / name
+            failure = copy(self._working, name, size, path)
+            if failure:
+                printed.say(f"({name} could not be brought back: {failure})\n")
+                continue
+            count, room, self._kept = count + 1, room - size, self._kept + size
+            yield path
+        self._seen = listed
+
+
+def _clear(parts: list[Worker], keeper: Keeper, folder: Path) -> None:
+    """The end of a session, also of one that nobody closed."""
+    for worker in list(parts):
+        worker.close()
+        keeper.forget(worker)
+    parts.clear()
+    disk.remove(folder)

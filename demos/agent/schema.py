@@ -1,0 +1,92 @@
+"""Whether arguments fit a tool's JSON schema: the part of JSON schema that tools use. Knows nothing of tools.
+
+Checked: type, enum, const, required, properties, additionalProperties, items, minimum, maximum, minLength, maxLength,
+minItems, maxItems, anyOf. Other words of a schema are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+MOST = 5  # problems told at once
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, Mapping),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "integer": lambda value: (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+}
+_BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
+    ("minimum", "is at least", lambda value, bound: value >= bound),
+    ("maximum", "is at most", lambda value, bound: value <= bound),
+    ("minLength", "has at least this many characters:", lambda value, bound: len(value) >= bound),
+    ("maxLength", "has at most this many characters:", lambda value, bound: len(value) <= bound),
+    ("minItems", "has at least this many items:", lambda value, bound: len(value) >= bound),
+    ("maxItems", "has at most this many items:", lambda value, bound: len(value) <= bound),
+)
+
+
+def problems(value: object, schema: Mapping[str, Any]) -> list[str]:
+    """What does not fit, in words; empty when all does."""
+    found = []
+    for problem in _problems(value, schema, "the arguments"):
+        found.append(problem)
+        if len(found) == MOST:
+            break
+    return found
+
+
+def _problems(value: Any, schema: Any, where: str) -> Iterator[str]:
+    if not isinstance(schema, Mapping):
+        return
+    options = schema.get("anyOf")
+    if isinstance(options, list) and options and all(any(_problems(value, option, where)) for option in options):
+        yield f"{where} fit none of the forms it may have"
+        return
+    wanted = schema.get("type")
+    kinds = [kind for kind in (wanted if isinstance(wanted, list) else [wanted]) if kind in _TYPES]
+    if kinds and not any(_TYPES[kind](value) for kind in kinds):
+        yield f"{where} must be {' or '.join(kinds)}, not {_kind(value)}"
+        return
+    if isinstance(schema.get("enum"), list) and value not in schema["enum"]:
+        yield f"{where} must be one of {', '.join(map(repr, schema['enum']))}"
+    if "const" in schema and value != schema["const"]:
+        yield f"{where} must be {schema['const']!r}"
+    yield from _out_of_bounds(value, schema, where)
+    if isinstance(value, Mapping):
+        yield from _members(value, schema, where)
+    elif isinstance(value, list):
+        for number, item in enumerate(value, 1):
+            yield from _problems(item, schema.get("items"), f"item {number} of {where}")
+
+
+def _members(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, Mapping) else {}
+    required = schema.get("required")
+    inside = "" if where == "the arguments" else f" in {where}"
+    for name in required if isinstance(required, list) else []:
+        if name not in value:
+            yield f"{name!r} is missing{inside}"
+    for name, item in value.items():
+        if name in properties:
+            yield from _problems(item, properties[name], repr(name))
+        elif schema.get("additionalProperties") is False or (properties and "additionalProperties" not in schema):
+            yield f"there is no {name!r}{inside}"
+
+
+def _out_of_bounds(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    for word, words, holds in _BOUNDS:
+        bound = schema.get(word)
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            continue
+        measured = _TYPES["number"](value) if word in ("minimum", "maximum") else isinstance(value, str if "Length" in word else list)
+        if measured and not holds(value, bound):
+            yield f"{where} {words} {bound}"
+
+
+def _kind(value: Any) -> str:
+    return next((kind for kind in ("null", "boolean", "integer", "number", "string", "array", "object") if _TYPES[kind](value)), "that")
