@@ -46,11 +46,12 @@ def judged(call: ToolCall, specs: Sequence[ToolSpec]) -> Judged:
 
 
 def checked(arguments: object, spec: ToolSpec) -> Judged:
-    """Arguments against the schema of their tool."""
+    """Arguments against the schema of their tool, with what could be put right without loss."""
     if not isinstance(arguments, dict):
         return Judged({}, _told(spec, "The arguments must be a JSON object."))
-    found = schema.problems(arguments, spec.parameters)
-    return Judged({}, _told(spec, f"The arguments do not fit: {'; '.join(found)}.")) if found else Judged(arguments)
+    fit = schema.fitted(arguments, spec.parameters)
+    found = schema.problems(fit, spec.parameters)
+    return Judged({}, _told(spec, f"The arguments do not fit: {'; '.join(found)}.")) if found else Judged(fit)
 
 
 def _code(call: ToolCall, spec: ToolSpec) -> Judged:
