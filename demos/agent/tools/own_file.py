@@ -99,12 +99,9 @@ def _tool(path: Path, action: type[Any]) -> Tool:
 
 def _maker(action: type[Any]) -> Any:
     def make() -> Any:
-        from demos.agent.tools.actions import JsonParser, Lossless
+        from demos.agent.tools.actions import lossless
 
-        made = action()
-        if type(made._parser) is JsonParser:  # lagent's own drops characters
-            made._parser = Lossless(made)
-        return made
+        return lossless(action())
 
     return make
 

@@ -7,6 +7,7 @@ Knows nothing of models, prompts or approval. Arguments come parsed and checked 
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from demos.agent.toolbox import Outcome
 from demos.agent.tools import Tool
+from demos.agent.tools.returned import said, text_of
 from demos.agent.tools.schemas import specs_of
 from demos.agent.tools.workplace import Call, Workplace, enter
 from shared.chatml import INTERPRETER
@@ -21,6 +23,7 @@ from shared.engine import Cancel, ToolSpec
 from shared.errors import ModelUnavailable
 from shared.messages import Image
 
+logger = logging.getLogger(__name__)
 MOST_TEXT = 16_000  # characters of an answer that a model gets to read
 MOST_LEFT_BEHIND = 4
 GRACE = 2.0  # seconds that a stopped tool has to end by itself
@@ -63,9 +66,10 @@ class Toolbox:
         if tool.name == INTERPRETER and self._workplace.session is None:
             raise ModelUnavailable("Code cannot run here: there is no sandbox.", "Leave the interpreter out.")
         action = tool.build(self._workplace)
-        for _, spec in specs_of(action):
+        found = list(specs_of(action))
+        for _, spec in found:
             self._tools[spec.name], self._specs[spec.name] = tool, spec
-        return action
+        return _telling(action, [method for method, _ in found])
 
     def _bounded(
         self, tool: Tool, name: str, arguments: Mapping[str, object], cancel: Cancel, on_output: Callable[[str], object] | None
@@ -86,8 +90,6 @@ class Toolbox:
             answer = self._last_words(answers, _failed(f"{name} {answer.format(tool.seconds)}."))
         if thread.is_alive():
             self._left_behind.append(thread)
-        if isinstance(answer, Exception):
-            raise answer
         return answer
 
     def _last_words(self, answers: queue.SimpleQueue[Any], otherwise: Outcome) -> Any:
@@ -103,26 +105,31 @@ class Toolbox:
         try:
             enter(call)
             answer = outcome(name, self._executor(name, arguments))
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
             pass  # a tool that calls sys.exit ends its own thread, nobody else's
-        except Exception as error:  # not handled here: it travels, and is raised again where the call was made
-            answer = error
+        except Exception as error:  # of a parser, or while an answer is read: the model is told like of any other
+            logger.warning("the answer of the tool %s could not be read", name, exc_info=error)
+            answer = _failed(bounded(said(error)))
         finally:
             answers.put(answer)
 
 
 def outcome(name: str, answer: Any) -> Outcome:
     """What lagent's `ActionReturn` says, with its text bounded and every character one that can be written."""
-    if isinstance(answer.result, str):
-        items: list[Mapping[str, Any]] = [{"type": "text", "content": answer.result}]
-    else:
-        items = [item for item in answer.result or () if isinstance(item, Mapping)]
-    found = [(item.get("type"), item.get("content")) for item in items]
+    result = answer.result if isinstance(answer.result, list | tuple) else [answer.result]
+    found = [_item(item) for item in result if item is not None]
     images = tuple(content for kind, content in found if kind == "image" and isinstance(content, Image))
-    files = tuple(str(content) for kind, content in found if kind == "file")
+    files = tuple(text_of(content) for kind, content in found if kind == "file")
     failed = bool(answer.errmsg) or int(answer.state) != 0
-    text = str(answer.errmsg or "") if failed else "\n".join(str(content) for kind, content in found if kind == "text")
+    text = text_of(answer.errmsg or "") if failed else "\n".join(text_of(content) for kind, content in found if kind == "text")
     return Outcome(bounded(text) or (f"{name} failed and did not say why." if failed else "(no output)"), images, files, error=failed)
+
+
+def _item(item: Any) -> tuple[str, Any]:
+    """Kind and content of one part of an answer; what has no kind is text."""
+    if isinstance(item, Mapping) and "type" in item:
+        return str(item["type"]), item.get("content")
+    return "text", item
 
 
 def bounded(text: str) -> str:
@@ -137,6 +144,12 @@ def _executor(actions: Sequence[Any]) -> Any:
     from demos.agent.tools.actions import ActionExecutor  # here: it imports lagent
 
     return ActionExecutor(list(actions))
+
+
+def _telling(action: Any, methods: Sequence[str]) -> Any:
+    from demos.agent.tools.actions import telling  # here: it imports lagent
+
+    return telling(action, methods)
 
 
 def _given(arguments: Mapping[str, object]) -> dict[str, object]:

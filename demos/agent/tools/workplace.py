@@ -31,7 +31,7 @@ class CodeResult(Protocol):
     @property
     def images(self) -> Sequence[Any]: ...
     @property
-    def files(self) -> Sequence[Any]: ...
+    def files(self) -> Sequence[Path]: ...
     @property
     def error(self) -> Any: ...
     @property
@@ -44,6 +44,10 @@ class CodeSession(Protocol):
     def run(
         self, code: str, timeout: float = 20, *, on_output: Callable[[str], object] | None = None, cancel: Cancel | None = None
     ) -> CodeResult: ...
+
+    def name_of(self, copy: Path) -> str:
+        """The name that a file of a result has in the work folder."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

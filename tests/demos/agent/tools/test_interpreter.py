@@ -19,6 +19,7 @@ from shared.engine import Cancel
 from shared.errors import ModelUnavailable
 from shared.messages import Image
 
+OUT = Path("/srv/session/0001/files")  # where this session keeps its copies
 TOOL = tuple(tool for tool in TOOLS if tool.name == INTERPRETER)
 
 
@@ -37,6 +38,9 @@ class Recorder:
             on_output(self.result.text)
         return self.result
 
+    def name_of(self, copy: Path) -> str:
+        return copy.relative_to(OUT).as_posix()
+
 
 def test_it_is_described_as_lagent_describes_it() -> None:
     ours = Interpreter(Workplace()).description
@@ -45,12 +49,12 @@ def test_it_is_described_as_lagent_describes_it() -> None:
 
 def test_text_pictures_and_files_come_back() -> None:
     plot = Image("plot.png", "0" * 64, 4, 4)
-    session = Recorder(Result("4\n", (plot,), (Path("out.csv"),)))
+    session = Recorder(Result("4\n", (plot,), (OUT / "out.csv", OUT / "sub" / "b.txt", Path("named.txt"))))
     heard: list[str] = []
     box = Toolbox(TOOL, Workplace(session=session))
     outcome = box.call(INTERPRETER, {"command": "2 + 2", "timeout": None}, cancel=Cancel(), on_output=heard.append)
     assert heard == ["4\n"]
-    assert (outcome.text, outcome.images, outcome.files, outcome.error) == ("4\n", (plot,), ("out.csv",), False)
+    assert (outcome.text, outcome.images, outcome.files, outcome.error) == ("4\n", (plot,), ("out.csv", "sub/b.txt", "named.txt"), False)
     assert session.asked == [("2 + 2", 20)]
 
 

@@ -23,11 +23,20 @@ from tests.servers import Served
 
 RELEASE = threading.Event()  # what the hanging tool waits for; set when the tests are over
 BAD = '''
-import sys
+import asyncio, datetime, sys
 from lagent.actions import BaseAction, tool_api
 from lagent.schema import ActionReturn
 from demos.agent.tools.workplace import this_call
 from tests.demos.agent.tools.test_toolbox import RELEASE
+from shared.errors import ModelUnavailable
+
+class Wordless(Exception):
+    def __str__(self):
+        raise self
+
+class Unshowable:
+    def __str__(self):
+        raise RuntimeError("no words")
 
 class Bad(BaseAction):
     """Tools that misbehave."""
@@ -42,6 +51,103 @@ class Bad(BaseAction):
     def silent(self):
         """Raise without a word."""
         raise ValueError
+
+    @tool_api
+    def verbose(self):
+        """Raise with 50 MB."""
+        raise ValueError("x" * 50_000_000)
+
+    @tool_api
+    def quit(self):
+        """Raise what ends programs."""
+        raise KeyboardInterrupt
+
+    @tool_api
+    def ours(self):
+        """Raise an error of the program."""
+        raise ModelUnavailable("No model fits.", "Load a smaller one.")
+
+    @tool_api
+    def wordless(self):
+        """Raise what cannot be shown."""
+        raise Wordless
+
+    @tool_api
+    def unshowable(self):
+        """Return what cannot be shown."""
+        return Unshowable()
+
+    @tool_api
+    def inside(self):
+        """Return what cannot be shown, in a list."""
+        return ActionReturn(result=[{"type": "text", "content": Unshowable()}])
+
+    @tool_api
+    def half(self):
+        """Yield, then raise."""
+        yield "half"
+        1 / 0
+
+    @tool_api
+    def none(self):
+        """Return None."""
+
+    @tool_api
+    def octets(self):
+        """Return bytes of a text."""
+        return "é 书".encode()
+
+    @tool_api
+    def binary(self):
+        """Return bytes."""
+        return bytes([255, 0, 1])
+
+    @tool_api
+    def listed(self):
+        """Return a list."""
+        return ["书", 1, None, datetime.date(2026, 7, 1), {"x": "é".encode()}]
+
+    @tool_api
+    def keyed(self):
+        """Return keys that JSON has not."""
+        return {(1, 2): "é"}
+
+    @tool_api
+    def circular(self):
+        """Return a list within itself."""
+        found = []
+        found.append(found)
+        return found
+
+    @tool_api
+    async def waits(self):
+        """Be asynchronous."""
+        await asyncio.sleep(0)
+        return "awaited"
+
+    @tool_api
+    def pieces(self):
+        """Yield."""
+        yield "one "
+        yield b"two "
+        yield 3
+
+    @tool_api
+    def endless(self):
+        """Yield for ever."""
+        while True:
+            yield "x" * 10_000
+
+    @tool_api
+    def trickle(self):
+        """Yield for ever, slowly."""
+        while not RELEASE.wait(0.01):
+            yield "drop"
+
+    @tool_api
+    def stranger(self):
+        """Return a state that is none."""
+        return ActionReturn(result="x", state="fine")
 
     @tool_api
     def leave(self):
@@ -113,18 +219,59 @@ def call(box: Seam, name: str, **arguments: object) -> Outcome:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("Bad.fail", "'a <b>bad</b> key'"),
-        ("Bad.silent", "Bad.silent failed and did not say why."),
+        ("Bad.fail", "KeyError: 'a <b>bad</b> key'"),
+        ("Bad.silent", "ValueError"),
         ("Bad.leave", "Bad.leave ended without an answer."),
+        ("Bad.quit", "Bad.quit ended without an answer."),
+        ("Bad.ours", "No model fits. Load a smaller one."),
+        ("Bad.wordless", "Wordless: its message cannot be shown"),
+        ("Bad.unshowable", "The tool returned an object (Unshowable) that cannot be shown: RuntimeError: no words. It must return text."),
+        ("Bad.inside", "The tool returned an object (Unshowable) that cannot be shown: RuntimeError: no words. It must return text."),
+        ("Bad.half", "ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_tool_that_fails_is_an_outcome(box: Seam, name: str, text: str) -> None:
     assert call(box, name) == Outcome(text, error=True)
 
 
+def test_a_long_message_of_a_failure_is_cut(box: Seam) -> None:
+    outcome = call(box, "Bad.verbose")
+    assert outcome.error and outcome.text.startswith("ValueError: xxx") and len(outcome.text) < 2100
+
+
 def test_fifty_megabytes_are_cut(box: Seam) -> None:
     text = call(box, "Bad.flood").text
     assert len(text) < MOST_TEXT + 100 and "49,984,000 characters left out" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Bad.none", "(no output)"),
+        ("Bad.octets", "é 书"),
+        ("Bad.binary", "(3 bytes that are no text)"),
+        ("Bad.listed", '["书", 1, null, "2026-07-01", {"x": "é"}]'),
+        ("Bad.keyed", "{(1, 2): 'é'}"),
+        ("Bad.circular", "[[...]]"),
+        ("Bad.waits", "awaited"),
+    ],
+)
+def test_whatever_is_returned_is_text(box: Seam, name: str, text: str) -> None:
+    assert call(box, name) == Outcome(text)
+
+
+def test_pieces_are_shown_as_they_come(box: Seam) -> None:
+    heard: list[str] = []
+    assert box.call("Bad.pieces", {}, cancel=Cancel(), on_output=heard.append) == Outcome("one two 3")
+    assert heard == ["one ", "two ", "3"]
+
+
+def test_pieces_without_an_end_are_cut_or_stopped(box: Seam) -> None:
+    outcome = call(box, "Bad.endless")
+    assert not outcome.error and outcome.text.endswith("[… the tool had more to say …]") and len(outcome.text) < MOST_TEXT + 100
+    cancel = Cancel()
+    stopped = box.call("Bad.trickle", {}, cancel=cancel, on_output=lambda text: cancel.set())
+    assert stopped.text.startswith("drop")
 
 
 def test_html_stays_text_and_every_character_can_be_written(box: Seam) -> None:
@@ -134,7 +281,8 @@ def test_html_stays_text_and_every_character_can_be_written(box: Seam) -> None:
 
 
 def test_a_result_of_the_wrong_form_brings_no_picture(box: Seam) -> None:
-    assert call(box, "Bad.odd") == Outcome("None\n5") or call(box, "Bad.odd") == Outcome("\n5")
+    assert call(box, "Bad.odd") == Outcome("x\n\n5")
+    assert call(box, "Bad.stranger") == Outcome("ValueError: invalid literal for int() with base 10: 'fine'", error=True)
     assert call(box, "Bad.nothing") == Outcome("(no output)")
 
 
