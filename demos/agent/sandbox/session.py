@@ -110,6 +110,14 @@ class Session:
         plain = safe_name(name.replace("\\", "/").rsplit("/", 1)[-1].lstrip("."))
         if not plain:
             raise BadRequest(f"{name[:80]!r} is no file name.", "Rename the file.")
+        self.put(plain, source)
+        return plain
+
+    def put(self, name: str, source: BinaryIO) -> None:
+        """Like `upload`, to a name below the work folder as results have them; folders on the way are made."""
+        plain = safe_name(name)
+        if not plain:
+            raise BadRequest(f"{name[:80]!r} is no name in the work folder.", "Rename the file.")
         with self._lock:
             self._ensure(None)
             self._touched = True
@@ -123,7 +131,10 @@ class Session:
             listed = files_of(self._question("files"))
             self._seen |= {found: stamp for found, stamp in listed.items() if found == plain}  # it need not come back
             self._working.rest()
-        return plain
+
+    def name_of(self, copy: Path) -> str:
+        """The name that a file of a result has in the work folder."""
+        return copy.relative_to(self._out).as_posix().split("/", 2)[2]
 
     def files(self) -> tuple[WorkFile, ...]:
         """What lies in the work folder, hidden files and links left out."""
@@ -146,6 +157,11 @@ class Session:
     def pid(self) -> int:
         """The worker's process id, for those who look after processes; 0 when none runs."""
         return self._worker.pid if self._worker is not None else 0
+
+    def ended(self) -> str:
+        """Why the kernel ended that ran last; empty while it runs, and once somebody was told."""
+        worker = self._worker
+        return worker.why() if worker is not None and not worker.look() else ""
 
     def close(self) -> None:
         """End the kernel and remove every file of the session, the copies too. Returns within seconds, also during a cell."""

@@ -145,7 +145,9 @@ class Server:
 
     def _take(self, name: str, data: bytes, *, begin: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_TRUNC if begin else os.O_APPEND)
-        with open(os.open(os.path.join(self._box, name), flags, 0o600), "wb") as file:
+        path = os.path.join(self._box, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(os.open(path, flags, 0o600), "wb") as file:
             file.write(data)
 
     def _give(self, name: str, most: int) -> None:
