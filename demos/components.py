@@ -5,7 +5,7 @@ Each panel is a frozen value of its components, so a handler's inputs and a save
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -65,13 +65,27 @@ def _slider(name: str, low: float, high: float, step: float, value: Mapping[str,
     return gr.Slider(low, high, value[name], step=step, interactive=True, **words)
 
 
-def model_picker(first: str) -> gr.Dropdown:
+@dataclass(frozen=True, slots=True)
+class ModelPicker:
+    """`shown` is what a visitor clicks, `value` the model's id that handlers read. Not one component, because Gradio refuses a
+    choice that has left its list since, and a model can be removed on another tab, or by somebody else."""
+
+    shown: gr.Dropdown
+    value: gr.Textbox
+
+    def on_input(self, handler: Callable[..., Any], outputs: list[Any], **options: Any) -> None:
+        """Call `handler(model id)` when the visitor chooses."""
+        self.shown.input(None, self.shown, self.value, js="(model) => model").then(handler, self.value, outputs, **options)
+
+
+def model_picker(first: str) -> ModelPicker:
     """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk. It begins with the model
     `first`: whoever is quicker than that must not ask none."""
-    return gr.Dropdown(
+    shown = gr.Dropdown(
         [first] if first else [], value=first or None, label=label("settings.model"), info=label("settings.model_info"),
         interactive=True, elem_id="model-picker", filterable=False,
     )  # fmt: skip
+    return ModelPicker(shown, gr.Textbox(first, label=label("settings.model"), visible="hidden"))
 
 
 def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> list[tuple[str, str]]:

@@ -41,7 +41,7 @@ class ChatTab:
             self._settings()
         with gr.Column(elem_id="chat-column"):
             self._page()
-        self.settings = [self.model, self.persona, self.system, *self.sampling.inputs]
+        self.settings = [self.picker.value, self.persona, self.system, *self.sampling.inputs]
         self.places = {
             "log": self.log, "stage": self.stage, "error": self.error, "notice": self.notice, "composer": self.composer, "pill": app.pill,
             "title": self.title, "empty": self.empty, "conversation": self.conversation, "saved": self.saved, "card": self.card,
@@ -51,7 +51,7 @@ class ChatTab:
         api.add(app)
 
     def _settings(self) -> None:
-        self.model = components.model_picker(self.app.start_model)
+        self.picker = components.model_picker(self.app.start_model)
         self.persona = gr.Dropdown([], label=label("settings.persona"), interactive=True, filterable=False, elem_id="chat-persona")
         self.system = gr.Textbox(
             "",
@@ -109,13 +109,14 @@ class ChatTab:
         self.fetch.click(self.on_load_model, **ask)
         self.new.click(self.on_new, self.settings, out, show_progress="hidden", api_visibility="private")
         self.export.click(self.on_export, self.conversation, self.file, **quick)
-        self.model.input(self.on_model, self.model, [*out, *self.sampling.inputs], **quick)
+        self.picker.on_input(self.on_model, [*out, *self.sampling.inputs], **quick)
         self.persona.input(self.on_persona, self.persona, self.system, **quick)
-        self.reset.click(self.on_reset, self.model, [self.persona, self.system, *self.sampling.inputs], **quick)
+        self.reset.click(self.on_reset, self.picker.value, [self.persona, self.system, *self.sampling.inputs], **quick)
         for setting in self.settings:
             setting.change(self.on_setting, [self.conversation, *self.settings], self.saved, **quick)
-        self.app.news.models(self.on_models, self.model, [*out, self.model, *self.sampling.inputs], **quick)
-        self.app.page.load(self.on_open, [self.saved], [*out, *self.settings], **quick)
+        models = [self.picker.shown, self.picker.value]
+        self.app.news.models(self.on_models, self.picker.value, [*out, *models, *self.sampling.inputs], **quick)
+        self.app.page.load(self.on_open, [self.saved], [*out, self.picker.shown, *self.settings], **quick)
 
     # Answering: every way to ask is a change of the conversation, followed by the same stream.
 
@@ -200,7 +201,7 @@ class ChatTab:
 
     def on_model(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         t = self._t(request)
-        values = components.sampling_values(self.app.registry.spec(model_id).sampling)
+        values = components.sampling_values(self.app.registry.spec(view.known(self.app, model_id)).sampling)
         shown = self._show({**view.resting_pill(self.app, model_id, t), **self._about(model_id, t)})
         return {**shown, **dict(zip(self.sampling.inputs, (values[name] for name in self.sampling.names), strict=True))}
 
@@ -208,7 +209,8 @@ class ChatTab:
         """Models came, went or were loaded elsewhere, or one was chosen on another tab: the picker and what is said of it follow."""
         t, registry = self._t(request), self.app.registry
         chosen = view.known(self.app, str(event._data.get("model") or model_id))
-        shown = {self.model: gr.Dropdown(components.model_choices(registry, registry.specs("text"), t), value=chosen)}
+        choices = components.model_choices(registry, registry.specs("text"), t)
+        shown: dict[Any, Any] = {self.picker.shown: gr.Dropdown(choices, value=chosen), self.picker.value: chosen}
         if not self.running.busy(str(request.session_hash)):  # a turn under way says itself what its model does
             shown |= self._show({**view.resting_pill(self.app, chosen, t), **self._about(chosen, t)})
         return {**self.on_model(request, chosen), **shown} if chosen != model_id else shown
@@ -217,7 +219,7 @@ class ChatTab:
         return personas()[persona].system[self._t(request).language] if persona in personas() else ""
 
     def on_reset(self, model_id: str) -> list[Any]:
-        values = components.sampling_values(self.app.registry.spec(model_id).sampling)
+        values = components.sampling_values(self.app.registry.spec(view.known(self.app, model_id)).sampling)
         return ["", "", *(values[name] for name in self.sampling.names)]
 
     def on_setting(self, conversation: Conversation, *settings: Any) -> Any:
@@ -233,7 +235,7 @@ class ChatTab:
         choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
         names = [(t("settings.persona_none"), ""), *((p.name[t.language], p.id) for p in personas().values())]
         restored = [
-            gr.Dropdown(choices, value=model),
+            model,
             gr.Dropdown(names, value=values["persona"] if values["persona"] in personas() else ""),
         ]
         restored += [values["system"], *(values[name] for name in self.sampling.names)]
@@ -244,7 +246,8 @@ class ChatTab:
             "conversation": conversation,
             "notice": cut,
         }
-        return {**self._show({**page, **self._about(model, t)}), **dict(zip(self.settings, restored, strict=True))}
+        picker = {self.picker.shown: gr.Dropdown(choices, value=model)}
+        return {**self._show({**page, **self._about(model, t)}), **picker, **dict(zip(self.settings, restored, strict=True))}
 
     def _all(self, conversation: Conversation, settings: tuple[Any, ...], request: gr.Request) -> View:
         page = view.whole(conversation, self._t(request))

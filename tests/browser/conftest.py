@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -120,6 +120,10 @@ class Visitor:
         self.page.locator("#pill b").filter(has_text=r"").wait_for()
         self.page.wait_for_function("document.querySelector('#chat-title')?.textContent.trim().length > 0", timeout=60_000)
 
+    def failed(self, response: Response) -> None:
+        """Keep what was asked when the server failed, for the console says nothing but the number."""
+        self.errors.append(f"{response.status} for {response.request.post_data or response.url}")
+
     def ask(self, text: str) -> None:
         """Send, and wait until the page has taken the question: from then on Stop is there, until the answer ends."""
         before = len(self.questions())
@@ -146,8 +150,9 @@ class Visitor:
 
     def finished(self) -> None:
         """Until the composer offers Send again and a footer stands under every answer."""
-        whole = """document.querySelector('#chat-composer .submit-button') && document.querySelectorAll('#chat-log .pz-foot').length
-                   >= document.querySelectorAll('#chat-log .user-row .prose').length"""
+        rows = "document.querySelectorAll('#chat-log .user-row .prose').length"  # none while the log is being drawn anew
+        feet = "document.querySelectorAll('#chat-log .pz-foot').length"
+        whole = f"document.querySelector('#chat-composer .submit-button') && {rows} && {feet} >= {rows}"
         self.until(whole, "the end of the answer", timeout=120_000)
 
     def streaming(self) -> None:
@@ -175,6 +180,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, "locale": "en-US", **options})  # type: ignore[arg-type]
         visitor = Visitor(context, context.new_page())
         visitor.page.on("request", lambda request: visitor.requests.append(request.url))
+        visitor.page.on("response", lambda response: visitor.failed(response) if response.status >= 500 else None)
         visitor.page.on("console", lambda message: visitor.errors.append(message.text) if message.type == "error" else None)
         visitor.page.on("pageerror", lambda error: visitor.errors.append(str(error)))
         visitors.append(visitor)

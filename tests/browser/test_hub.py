@@ -157,6 +157,23 @@ def test_a_folder_is_added_and_answers(start_app: Callable[..., App], visit: Vis
     assert (tmp_path / "parrot" / "model.safetensors").is_file()
 
 
+def test_a_chosen_model_that_somebody_removes_is_no_error(start_app: Callable[..., App], visit: Visit, tmp_path: Path) -> None:
+    """A page can send the model that was just removed several times before it hears of it."""
+    app = start_app("--models-dir", str(tmp_path / "models"))
+    script_folder(tmp_path / "parrot", "Ship")
+    hub = Hub(visit(app.url), app.url)
+    hub.page.locator("[name=ref]").fill(str(tmp_path / "parrot"))
+    hub.page.keyboard.press("Enter")
+    hub.wait("parrot", "chat")
+    hub.press("parrot", "chat")
+    hub.page.locator("#chat-model-line").filter(has_text="parrot").wait_for()
+    served(app, "hub_do", {"do": "forget", "id": "parrot", "ref": "", "lang": "en"})
+    answered = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/run/predict')).length"
+    before = hub.page.evaluate(answered)
+    hub.page.evaluate("for (let i = 0; i < 8; i++) dispatchEvent(new CustomEvent('pz-models'))")
+    hub.page.wait_for_function(f"{answered} >= {before} + 8 && !document.querySelector('#model-picker input').value.startsWith('parrot')")
+
+
 def served(app: App, function: str, data: dict[str, str]) -> dict[str, object]:
     """A request as somebody writes it by hand."""
     with urllib.request.urlopen(f"{app.url}/config") as answer:
