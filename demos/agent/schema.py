@@ -8,6 +8,7 @@ minItems, maxItems, anyOf. Other words of a schema are not looked at.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, Mapping),
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != math.inf and value == value,
     "integer": lambda value: (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
@@ -148,4 +149,7 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(value: Any) -> str:
-    return next((kind for kind in ("null", "boolean", "integer", "number", "string", "array", "object") if _TYPES[kind](value)), "that")
+    return next(
+        (kind for kind in ("null", "boolean", "integer", "number", "string", "array", "object") if _TYPES[kind](value)),
+        type(value).__name__,
+    )

@@ -7,8 +7,9 @@ Knows nothing of prompts, of the loop, or of who approves a call; `touches` is w
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from demos.strings import Strings
@@ -23,8 +24,8 @@ Touch = Literal["network", "code", "files"]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One action. `place` is `module:Class` in this folder and `text` its key in the page's texts; a user's own tool has `make`
-    and `about` instead. `seconds` is how long one call may take; `touches` what it reaches beyond its own arithmetic."""
+    """One action. `place` is `module:Class` in this folder and `text` its key in the page's texts; a user's own tool has `make`,
+    `about` and `example` (by the argument's name) instead. `seconds` is how long one call may take; `touches` what it reaches beyond its own arithmetic."""
 
     name: str
     text: str = ""
@@ -33,6 +34,7 @@ class Tool:
     seconds: float = 30
     make: Callable[[], Any] | None = None
     about: str = ""
+    example: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def build(self, workplace: Workplace) -> Any:
         """The action, ready to be called. Raises `ModelUnavailable` naming a package that is not installed."""

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -94,7 +94,10 @@ def _tool(path: Path, action: type[Any]) -> Tool:
         raise BadRequest(f"{where}: the name {', '.join(taken)} belongs to a built-in tool.", "Give the class another name.")
     if not specs or not all(spec.description for spec in specs):
         raise BadRequest(f"{where} does not say what it does, or has no run method.", EXAMPLE)
-    return Tool(made.name, touches=_touches(where, action), make=_maker(action), about=specs[0].description)
+    example = getattr(action, "example", {})
+    if not isinstance(example, Mapping):
+        raise BadRequest(f"{where}: example is no dictionary.", "Give it a value for each argument by its name, or leave it out.")
+    return Tool(made.name, touches=_touches(where, action), make=_maker(action), about=specs[0].description, example=dict(example))
 
 
 def _maker(action: type[Any]) -> Any:

@@ -1,22 +1,19 @@
-"""lagent's description of a tool as a JSON schema, and as the fields of a form in which a person can try it.
+"""lagent's description of a tool as a JSON schema.
 
 lagent knows STRING, NUMBER (an int), FLOAT, BOOLEAN and Array, and loses the rest: `list[str]` becomes STRING, choices and
 defaults vanish. Names, texts and what is required come from its description; types are refined from the annotations where there
-are any. Optional parameters stay. Knows nothing of prompts or pages.
+are any. Optional parameters stay. Knows nothing of prompts, pages or forms.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from shared.engine import ToolSpec
-from shared.errors import BadRequest
 
 _OF_LAGENT = {"STRING": "string", "NUMBER": "integer", "FLOAT": "number", "BOOLEAN": "boolean", "ARRAY": "array"}
 _OF_PYTHON: dict[Any, str] = {
@@ -28,8 +25,6 @@ _OF_PYTHON: dict[Any, str] = {
     tuple: "array",
     dict: "object",
 }
-Kind = Literal["text", "integer", "number", "switch", "choice", "json"]
-_KINDS: dict[str, Kind] = {"string": "text", "integer": "integer", "number": "number", "boolean": "switch"}
 
 
 def specs_of(action: Any) -> Iterator[tuple[str, ToolSpec]]:
@@ -97,66 +92,3 @@ def _defaults(method: Callable[..., object]) -> Mapping[str, Any]:
 
 def _both(first: str, second: str) -> str:
     return " ".join(" ".join(f"{first}\n{second}".split()).split())
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One input of a form. `default` None: empty until somebody fills it in; `json` is for lists and objects."""
-
-    name: str
-    kind: Kind
-    about: str
-    required: bool
-    default: str | int | float | bool | None = None
-    choices: tuple[str, ...] = ()
-
-
-def form(spec: ToolSpec) -> tuple[Field, ...]:
-    """The fields of a tool's "try it" form, in the order of its schema, required ones first."""
-    properties: Any = spec.parameters.get("properties", {})
-    required: Any = spec.parameters.get("required", ())
-    fields = (_field(name, dict(schema), name in required) for name, schema in properties.items())
-    return tuple(sorted(fields, key=lambda item: not item.required))
-
-
-def _field(name: str, schema: Mapping[str, Any], required: bool) -> Field:
-    choices = tuple(str(item) for item in schema.get("enum", ()))
-    kind: Kind = "choice" if choices else _KINDS.get(str(schema.get("type")), "json")
-    return Field(name, kind, str(schema.get("description", "")), required, schema.get("default"), choices)
-
-
-def filled_in(fields: Sequence[Field], values: Mapping[str, object]) -> dict[str, object]:
-    """A form's values as arguments; optional ones left empty are not sent. Raises `BadRequest` naming the field."""
-    arguments: dict[str, object] = {}
-    for item in fields:
-        value = values.get(item.name)
-        if value is None or value == "":
-            if item.required:
-                raise BadRequest(f"{item.name} is empty.", "Fill it in.")
-            continue
-        arguments[item.name] = _typed(item, value)
-    return arguments
-
-
-def _typed(item: Field, value: object) -> object:
-    try:
-        if item.kind == "switch":
-            return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
-        if item.kind == "integer":
-            return value if isinstance(value, int) else _whole(float(str(value)))
-        if item.kind == "number":
-            return float(str(value))
-        if item.kind == "json":
-            return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, KeyError, OverflowError) as error:
-        wanted = {"switch": "true or false", "integer": "a whole number", "number": "a number", "json": "valid JSON"}[item.kind]
-        raise BadRequest(f"{item.name} is not {wanted}.", "Correct it and try again.") from error
-    if item.choices and value not in item.choices:
-        raise BadRequest(f"{item.name} is one of {', '.join(item.choices)}.", "Choose one of them.")
-    return str(value)
-
-
-def _whole(number: float) -> int:
-    if number != int(number):
-        raise ValueError(number)
-    return int(number)
