@@ -25,7 +25,8 @@ Touch = Literal["network", "code", "files"]
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One action. `place` is `module:Class` in this folder and `text` its key in the page's texts; a user's own tool has `make`,
-    `about` and `example` (by the argument's name) instead. `seconds` is how long one call may take; `touches` what it reaches beyond its own arithmetic."""
+    `about` and `example` (values by argument) instead. `seconds` is how long one call may take; `touches` what it reaches beyond
+    its own arithmetic."""
 
     name: str
     text: str = ""

@@ -1,8 +1,8 @@
 """Read a file the user uploaded: inside the conversation's work folder only, never through a link.
 
 Every part of a path is opened without following links, and what opens must be a plain file with one name: neither a symlink nor a
-hard link leads out, and nothing changes between the check and the reading. Reads text in UTF-8, UTF-16 and GB 18030; what is not
-text (PDF, pictures, archives) is refused by name, because their parsers do not belong in the process that serves everybody.
+hard link leads out, and nothing changes between the check and the reading. Reads text in UTF-8, UTF-16 and GB 18030, and the text
+of PDF files in a process of their own (`pdf.py`); pictures and archives are refused.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+from demos.agent.tools import pdf
 from demos.agent.tools.actions import Action, tool_api
 from demos.agent.tools.workplace import ToolFailure
 
@@ -25,23 +26,29 @@ MOST_NAMES = 50
 
 
 class ReadFile(Action):
-    """Read a file that the user uploaded, as text, a page at a time."""
+    """Read a file that the user uploaded (text, a table or a PDF), a piece at a time."""
 
     @tool_api
-    def run(self, path: str, start: int = 0) -> str:
-        """Read a file that the user uploaded, as text, a page at a time. With an empty path, list the files.
+    def run(self, path: str, start: int = 0, pages: str = "") -> str:
+        """Read a file that the user uploaded (text, a table or a PDF), a piece at a time. With an empty path, list the files.
 
         Args:
             path (str): the name of the file, such as data.csv
-            start (int): the character to begin at; each answer says where the next page begins
+            start (int): the character to begin at; each answer says where to go on
+            pages (str): of a PDF only: the pages to read, such as 3, 2-5 or 7-
         """
         folder = self.workplace.folder
         if folder is None or not folder.is_dir():
             raise ToolFailure("No file was uploaded in this conversation.", "Ask the user to upload one.")
         if path.strip() in ("", ".", "/"):
             return _listing(folder)
-        text = text_of(contents(folder, path), path)
-        return page(text, max(0, start), _table(text, path) if start <= 0 else "")
+        content, start = contents(folder, path), max(0, start)
+        if pdf.is_pdf(content):
+            return pdf.read(content, path[:200], pages, min(start, MOST_BYTES))
+        if pages.strip():
+            raise ToolFailure(f"{path[:200]!r} is no PDF and has no pages.", "Leave pages out; start says where to begin.")
+        text = text_of(content, path)
+        return page(text, start, _table(text, path) if start <= 0 else "")
 
 
 def contents(folder: Path, path: str) -> bytes:
@@ -90,7 +97,7 @@ def text_of(content: bytes, path: str) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings: tuple[str, ...] = ("utf-16",)
     else:
-        encodings = () if b"\0" in content or content.startswith(b"%PDF-") else ("utf-8-sig", "gb18030")
+        encodings = () if b"\0" in content else ("utf-8-sig", "gb18030")
     for encoding in encodings:
         try:
             return content.decode(encoding)
