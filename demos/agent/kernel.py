@@ -124,19 +124,31 @@ class Kernel:
 
     def _fill(self, session: Session) -> list[str]:
         """Put into the kernel what it has not; a line for each file that it did not take."""
-        if not self._pid or self._pid != session.pid:
-            self._put = {}
+        if self._pid != session.pid:
+            self._put, self._pid = {}, 0
         notes = []
         for name, stamp in self._folder.stamps().items():
             if self._put.get(name) == stamp:
                 continue
-            try:
-                with self._folder.open(name) as file:
-                    session.put(name, file)
-            except BadRequest as error:
-                notes.append(f"({name} is not in the work folder: {error.one_line()})")
+            refused = self._give(session, name, stamp[0])
+            if refused:
+                notes.append(f"({name} is not in the work folder: {refused})")
+            if self._pid not in (0, session.pid):  # it ended meanwhile: what it had comes again with the next cell
+                self._put = {}
+            self._pid = session.pid
             self._put[name] = stamp
         return notes
+
+    def _give(self, session: Session, name: str, size: int) -> str:
+        """Put one file into the kernel; empty, or why not. What would fill its disk is not even tried."""
+        if sum(size for size, _ in self._put.values()) + size > self._folder.room.total:
+            return f"the files take more than {self._folder.room.total >> 20} MiB"
+        try:
+            with self._folder.open(name) as file:
+                session.put(name, file)
+        except BadRequest as error:
+            return error.one_line()
+        return ""
 
     def _brought(self, session: Session, copies: tuple[Path, ...]) -> tuple[tuple[Path, ...], list[str]]:
         """The names of the files that were kept, and a line for each that was not."""

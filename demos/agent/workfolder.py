@@ -14,6 +14,7 @@ import stat
 import threading
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,21 +22,30 @@ from demos.agent.sandbox import disk
 from demos.agent.sandbox.values import MEBIBYTE, WorkFile
 from shared.errors import BadRequest
 
-MOST_BYTES = 64 * MEBIBYTE  # of one upload: what the sandbox takes as well
-MOST_UPLOADS, MOST_FILES = 50, 500  # `MOST_FILES` counts what tools made too
-MOST_TOTAL = 200 * MEBIBYTE  # of all uploads: the sandbox's disk has room for some more
 LONGEST_NAME = 120  # bytes
 CHUNK = MEBIBYTE
 _FORBIDDEN = re.compile(r'[<>:"|?*]')  # on Windows
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])(?:\.|$)", re.IGNORECASE)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`file` and `total` are bytes of one upload and of all: what the sandbox takes, with some of its disk left for code. `files`
+    counts what tools made too."""
+
+    file: int = 64 * MEBIBYTE
+    total: int = 200 * MEBIBYTE
+    uploads: int = 50
+    files: int = 500
 
 
 class WorkFolder:
     """`root` is made by the first file, with everything in it private; `files` below it is what tools see."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, room: Room = Room()) -> None:
         self._root = root
+        self.room = room
         self.files = root / "files"
         self._lock = threading.RLock()
         self._uploads: dict[str, int] = {}
@@ -51,14 +61,14 @@ class WorkFolder:
         Raises `BadRequest` for a name that leaves nothing, a file that is too large, and when there are too many."""
         plain = plain_name(name)
         with self._incoming() as (path, file):
-            size = _copied(source, file, plain)
+            size = _copied(source, file, plain, self.room.file)
             with self._lock:
                 self._check_open()
                 others = [taken for other, taken in self._uploads.items() if other != plain]
-                if len(others) >= MOST_UPLOADS:
-                    raise BadRequest(f"There are {MOST_UPLOADS} uploaded files already.", "Pack some of them into one.")
-                if sum(others) + size > MOST_TOTAL:
-                    raise BadRequest(f"The uploads would take more than {MOST_TOTAL >> 20} MiB.", "Upload smaller files.")
+                if len(others) >= self.room.uploads:
+                    raise BadRequest(f"There are {self.room.uploads} uploaded files already.", "Pack some of them into one.")
+                if sum(others) + size > self.room.total:
+                    raise BadRequest(f"The uploads would take more than {self.room.total >> 20} MiB.", "Upload smaller files.")
                 _place(path, self.files / plain)
                 self._uploads[plain] = size
         return plain
@@ -68,8 +78,8 @@ class WorkFolder:
         with self._lock:
             if self._removed:
                 return "the conversation was closed"
-            if not (self.files / name).exists() and len(list(self._names())) >= MOST_FILES:
-                return f"there are {MOST_FILES} files already"
+            if not (self.files / name).exists() and len(list(self._names())) >= self.room.files:
+                return f"there are {self.room.files} files already"
             try:
                 self._make()
                 _place(copy, self.files / name)
@@ -84,8 +94,8 @@ class WorkFolder:
         return tuple(WorkFile(name, size) for name, (size, _) in sorted(self._names()))
 
     def stamps(self) -> dict[str, tuple[int, int]]:
-        """What tells one version of a file from another, by name."""
-        return dict(sorted(self._names()))
+        """Size and time, which tell one version of a file from another, by name; uploads first."""
+        return dict(sorted(self._names(), key=lambda found: (found[0] not in self._uploads, found[0])))
 
     def open(self, name: str) -> BinaryIO:
         """One of `list`, opened without following links. Raises `BadRequest` when it is not there."""
@@ -172,12 +182,12 @@ def plain_name(name: str) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + ending
 
 
-def _copied(source: BinaryIO, file: BinaryIO, name: str) -> int:
+def _copied(source: BinaryIO, file: BinaryIO, name: str, most: int) -> int:
     size = 0
     while data := source.read(CHUNK):
         size += len(data)
-        if size > MOST_BYTES:
-            raise BadRequest(f"{name} is larger than {MOST_BYTES >> 20} MiB.", "Upload a smaller file.")
+        if size > most:
+            raise BadRequest(f"{name} is larger than {most >> 20} MiB.", "Upload a smaller file.")
         file.write(data)
     file.close()
     return size

@@ -48,7 +48,7 @@ SCRIPTS = {
         call("Calculator", expression="1", path="/etc/passwd", meta="x") + call("Calculator", expression="\ud800"),
         "Nothing happened.",
     ],
-    "unreadable": ['<tool_call>{"name": "Calculator", "arguments": ', "Then without."],
+    "unreadable": ['<tool_call>{"Calculator": [1, 2]}</tool_call>', "Then without."],
     "thoughtful": [f"<think>Six times seven.</think>{call('Calculator', expression='6*7')}", "<think>Easy.</think>It is 42."],
     "slow": ["word " * 20_000],
     "stuck": [call("IPythonInterpreter", command="open('began', 'w').close()\nwhile True: pass", timeout=60), "Done."],
@@ -224,7 +224,9 @@ def test_thoughts_stand_with_what_they_led_to(served: Served) -> None:
 
 def test_a_block_that_is_no_call_is_a_step_too(served: Served) -> None:
     found = served.ask("go", "Calculator", "unreadable")
-    assert [(step["tool"], step["error"]) for step in found["steps"]] in ([("", True)], [("Calculator", True)])
+    [step] = found["steps"]
+    assert step == {**STEP, "text": step["text"], "result": step["result"], "error": True}
+    assert "[1, 2]" in step["text"] and "cannot be read" in step["result"]
     assert found["answer"] == "Then without."
 
 
