@@ -65,7 +65,7 @@ class _Through(BaseAdapter):
         try:
             page = self._web.get(str(request.url), cancel=this_call().cancel)
         except WebFailure as error:
-            raise requests.ConnectionError(str(error).rstrip(".")) from error
+            raise requests.ConnectionError(error.cause.rstrip(".")) from error
         response.status_code, response._content, response.url, response.request = page.status, page.body, page.url, request
         return response
 

@@ -38,6 +38,10 @@ class WebFailure(RemoteFailure):
         return self.one_line()
 
 
+class NameNotFound(WebFailure):
+    """A name did not resolve: it is wrong, or this computer is offline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     url: str
@@ -74,6 +78,21 @@ class Web:
             target = self._mirrored(_joined(target, response.headers["location"]))
         raise WebFailure(f"{_host(url)} redirects more than {MOST_REDIRECTS} times.", "Try another address.")
 
+    def checked(self, url: str) -> str:
+        """Where to go for `url`, for a client of its own: it resolves the name once more, and must follow no redirect by itself.
+
+        Raises `WebFailure` for what must not be asked for."""
+        try:
+            target = self._mirrored(httpx.URL(url))
+        except httpx.InvalidURL as error:
+            raise WebFailure(f"{url[:200]!r} is no web address.", "Try another address.") from error
+        _expect_plain(target)
+        if self._trusted(target) or proxy_for(target) is None:
+            _addresses(target, trusted=self._trusted(target))
+        else:
+            _refuse_inside(target.host)
+        return str(target)
+
     def _mirrored(self, url: httpx.URL) -> httpx.URL:
         other = self.instead.get(_origin(url))
         if other is None:
@@ -85,9 +104,8 @@ class Web:
         return _origin(url) in {_origin(httpx.URL(other)) for other in self.instead.values()}
 
     def _once(self, url: httpx.URL, cancel: Cancel, headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
-        if url.scheme not in ("http", "https") or not url.host or url.userinfo:
-            raise WebFailure(f"{str(url)[:200]!r} is no plain web address.", "Use one that begins with http:// or https://.")
-        proxy = None if self._trusted(url) else _proxy(url)
+        _expect_plain(url)
+        proxy = None if self._trusted(url) else proxy_for(url)
         if proxy is not None:
             _refuse_inside(url.host)
             return _asked(url, url, cancel, headers, proxy)
@@ -111,6 +129,19 @@ def is_public(address: str) -> bool:
     return is_public(str(inner)) if inner is not None else ip.is_global and not ip.is_multicast
 
 
+def proxy_for(url: httpx.URL) -> str | None:
+    """The proxy that the environment (or the system's settings) name for this address: HTTPS_PROXY, ALL_PROXY, NO_PROXY and so on."""
+    if urllib.request.proxy_bypass(url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def _expect_plain(url: httpx.URL) -> None:
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+        raise WebFailure(f"{str(url)[:200]!r} is no plain web address.", "Use one that begins with http:// or https://.")
+
+
 def _wrapped(ip: Address) -> ipaddress.IPv4Address | None:
     if isinstance(ip, ipaddress.IPv4Address):
         return None
@@ -124,7 +155,7 @@ def _addresses(url: httpx.URL, *, trusted: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise WebFailure(f"The name {url.host} was not found.", "Is this computer online?") from error
+        raise NameNotFound(f"The name {url.host} was not found.", "Is this computer online?") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not trusted and not all(is_public(address) for address in addresses):
         raise _inside(url.host)
@@ -144,13 +175,6 @@ def _refuse_inside(host: str) -> None:
 
 def _inside(host: str) -> WebFailure:
     return WebFailure(f"{host} is inside a private network.", "Tools reach public addresses only.")
-
-
-def _proxy(url: httpx.URL) -> str | None:
-    if urllib.request.proxy_bypass(url.host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
 
 
 def _asked(url: httpx.URL, to: httpx.URL, cancel: Cancel, headers: dict[str, str], proxy: str | None) -> tuple[httpx.Response, bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from ddgs.base import BaseSearchEngine
@@ -14,7 +15,8 @@ from lagent.actions import ArxivSearch
 from demos.agent.tools.arxiv_search import ORIGIN, Arxiv
 from demos.agent.tools.schemas import specs_of
 from demos.agent.tools.web_search import WebSearch
-from demos.agent.tools.workplace import ToolFailure, Workplace
+from demos.agent.tools.workplace import Call, ToolFailure, Workplace, enter
+from shared.engine import Cancel
 from tests.demos.agent.tools.stub import stub, through
 from tests.servers import Served, Server
 
@@ -74,6 +76,14 @@ class Stub(BaseSearchEngine[TextResult]):
         return {"q": query}
 
 
+class Broken(Stub):
+    name = "broken"
+
+    def search(self, *given: Any, **options: Any) -> list[TextResult] | None:
+        self.http_client.request("GET", Stub.search_url)
+        raise ValueError("not the page that was expected")
+
+
 HIT = '<div class="hit"><a href="https://example.org/{n}">InternLM {n}</a><p>About InternLM {n} {long}</p></div>'
 
 
@@ -82,14 +92,17 @@ def engine() -> Iterator[Server]:
     html = "<html><body>" + "".join(HIT.format(n=n, long="word " * 300) for n in range(8)) + "</body></html>"
     with stub({"/search": Served(html.encode())}) as server:
         Stub.search_url = f"{server.url}/search"
-        ENGINES["text"]["stub"] = Stub
+        ENGINES["text"] |= {"stub": Stub, "broken": Broken}
         yield server
-        del ENGINES["text"]["stub"]
+        del ENGINES["text"]["stub"], ENGINES["text"]["broken"]
+
+
+def search(server: Server, query: str = "InternLM", max_results: int = 5, engines: str = "stub") -> str:
+    return WebSearch(Workplace(web=through(server)), engines=engines).run(query, max_results)
 
 
 def test_web_search_gives_titles_addresses_and_excerpts(engine: Server) -> None:
-    found = WebSearch(Workplace(), engines="stub").run("InternLM", max_results=3)
-    first, *others = found.split("\n\n")
+    first, *others = search(engine, max_results=3).split("\n\n")
     assert first.startswith("1. InternLM 0\nhttps://example.org/0\nAbout InternLM 0 word")
     assert len(others) == 2 and all(len(item) < 800 for item in others)
     assert engine.requests[0].path == "/search?q=InternLM"
@@ -97,6 +110,130 @@ def test_web_search_gives_titles_addresses_and_excerpts(engine: Server) -> None:
 
 def test_web_search_that_finds_nothing_or_has_no_query(engine: Server) -> None:
     engine.files["/search"] = Served(b"<html><body>none</body></html>")
-    assert WebSearch(Workplace(), engines="stub").run("InternLM", max_results=0) == "Nothing was found."
+    assert search(engine, max_results=0) == "Nothing was found."
     with pytest.raises(ToolFailure, match="query is empty"):
-        WebSearch(Workplace(), engines="stub").run("  ")
+        search(engine, "  ")
+
+
+def test_a_search_engine_of_ddgs_is_asked_through_the_web_of_tools() -> None:
+    """Its own engine, at another origin: what it sends and reads is `ddgs`'s."""
+    html = (
+        '<ul class="results"><li><a class="title" href="https://internlm.org">x</a><h2><a href="https://internlm.org">InternLM</a></h2>'
+        '<p class="s">About InternLM.</p></li></ul>'
+    )
+    with stub({"/search": Served(f"<html><body>{html}</body></html>".encode())}) as server:
+        web = through(server, "https://www.mojeek.com")
+        found = WebSearch(Workplace(web=web), engines="mojeek").run("InternLM")
+        assert found == "1. InternLM\nhttps://internlm.org\nAbout InternLM."
+        assert "q=InternLM" in server.requests[0].path
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(429, r"127\.0\.0\.1 \(status 429\).*few minutes"), (202, "status 202"), (403, "status 403")]
+)
+def test_a_search_that_is_turned_away_is_no_search_without_results(engine: Server, status: int, words: str) -> None:
+    engine.files["/search"] = Served(b"slow down", status=status)
+    with pytest.raises(ToolFailure, match=f"turned the search away: .*{words}"):
+        search(engine)
+
+
+def test_an_answer_that_cannot_be_read_is_said(engine: Server) -> None:
+    engine.files["/search"] = Served(b"")
+    with pytest.raises(ToolFailure, match="could not be read"):
+        search(engine, engines="broken")
+
+
+def test_an_engine_that_fails_beside_one_that_finds_nothing_is_counted(engine: Server) -> None:
+    class Away(Stub):
+        name, provider, search_url = "away", "away", f"{engine.url}/away"
+
+    engine.files |= {"/search": Served(b"<html></html>"), "/away": Served(status=429)}
+    ENGINES["text"]["away"] = Away
+    try:
+        assert search(engine, engines="stub,away") == "Nothing was found. (1 of the search engines did not answer.)"
+    finally:
+        del ENGINES["text"]["away"]
+
+
+def test_an_engine_at_a_private_address_is_not_asked(engine: Server) -> None:
+    with pytest.raises(ToolFailure, match=r"No search engine could be reached\. 127\.0\.0\.1 is inside a private network"):
+        WebSearch(Workplace(), engines="stub").run("InternLM")
+    assert engine.requests == []
+
+
+def test_a_redirect_into_a_private_network_is_not_followed(engine: Server) -> None:
+    with stub({"/search": Served(b"secret")}) as inside:
+        for location in (f"{inside.url}/search", "http://169.254.169.254/latest", "file:///etc/passwd"):
+            engine.files["/search"] = Served(redirect=location)
+            with pytest.raises(ToolFailure, match=r"private network|no plain web address"):
+                search(engine)
+        assert inside.requests == []
+
+
+def test_other_redirects_are_followed_three_times(engine: Server) -> None:
+    engine.files["/there"] = engine.files["/search"]
+    engine.files["/search"] = Served(redirect="/there")
+    assert search(engine, max_results=1).startswith("1. InternLM 0")
+    engine.files["/there"] = Served(redirect="/search")
+    with pytest.raises(ToolFailure, match="redirects more than 3 times"):
+        search(engine)
+
+
+def test_an_answer_of_an_engine_ends_at_two_megabytes(engine: Server) -> None:
+    engine.files["/search"] = Served(b"<p>" + bytes(3_000_000))
+    with pytest.raises(ToolFailure, match="more than 2 MB"):
+        search(engine)
+
+
+def test_offline_two_names_are_tried_and_that_is_said() -> None:
+    tried = []
+    try:
+        for number in range(5):
+
+            class Unknown(Stub):
+                name = provider = f"unknown{number}"
+                search_url = f"https://search{number}.invalid/"
+
+                def search(self, query: str, *more: Any, **options: Any) -> list[TextResult] | None:
+                    tried.append(self.name)
+                    return super().search(query, *more, **options)
+
+            ENGINES["text"][f"unknown{number}"] = Unknown
+        with pytest.raises(
+            ToolFailure, match=r"could be reached. The name search\d.invalid was not found. Is this computer online"
+        ) as error:
+            WebSearch(Workplace(), engines=",".join(f"unknown{n}" for n in range(5))).run("x")
+        assert len(tried) == 5 and "online" in error.value.remedy
+    finally:
+        for number in range(5):
+            ENGINES["text"].pop(f"unknown{number}", None)
+
+
+def test_after_stop_no_request_begins(engine: Server) -> None:
+    cancel = Cancel()
+    cancel.set()
+    enter(Call(cancel))
+    with pytest.raises(ToolFailure, match="The search was stopped"):
+        search(engine)
+    enter(Call())
+    assert engine.requests == []
+
+
+def test_a_proxy_of_the_environment_is_used_and_the_name_judged() -> None:
+    class Far(Stub):
+        name, provider, search_url = "far", "far", "http://search.example.com/find"
+
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY", "https_proxy", "DDGS_PROXY"):
+        os.environ.pop(name, None)  # the fixture of every test gives them back
+    html = HIT.format(n=1, long="")
+    ENGINES["text"]["far"] = Far
+    with stub({"http://search.example.com/find": Served(f"<html><body>{html}</body></html>".encode())}) as proxy:
+        os.environ["https_proxy"] = os.environ["http_proxy"] = proxy.url
+        try:
+            assert WebSearch(Workplace(), engines="far").run("x").startswith("1. InternLM 1")
+            Far.search_url = "http://printer.local/find"
+            with pytest.raises(ToolFailure, match="private network"):
+                WebSearch(Workplace(), engines="far").run("x")
+            assert len(proxy.requests) == 1
+        finally:
+            del ENGINES["text"]["far"]
