@@ -19,11 +19,11 @@ from demos.agent.sandbox.keeper import Keeper
 from demos.agent.sandbox.machine import Machine
 from demos.agent.sandbox.selftest import Examination
 from demos.agent.sandbox.session import Session
-from demos.agent.sandbox.values import TIERS, Isolation, Limits, Result, SandboxUnavailable, Tier, Variable, WorkFile
+from demos.agent.sandbox.values import TIERS, Isolation, Limits, Result, SandboxUnavailable, SessionBusy, Tier, Variable, WorkFile
 
 __all__ = [
-    "TIERS", "Examination", "Isolation", "Limits", "Machine", "Result", "SandboxUnavailable", "Session", "Tier", "Variable", "WorkFile",
-    "examination", "open_session", "tier",
+    "TIERS", "Examination", "Isolation", "Limits", "Machine", "Result", "SandboxUnavailable", "Session", "SessionBusy", "Tier",
+    "Variable", "WorkFile", "examination", "open_session", "tier",
 ]  # fmt: skip
 FEWEST, MOST = 4, 16  # kernels at once
 FOR_EACH = 4 << 30  # bytes of the machine's memory to each kernel beyond the fewest
@@ -32,7 +32,7 @@ _keepers_lock = threading.Lock()
 
 
 def tier(machine: Machine | None = None) -> Tier:
-    """What isolates code here: "A", "B" or "none". The first call tries it, which takes some seconds."""
+    """What isolates code here: "A", "B" or "none". The first call in a process tries it, which takes some seconds, on any thread."""
     return examination(machine).tier
 
 
@@ -47,17 +47,17 @@ def open_session(
     """A session in the best tier that holds, or in tier `how`. `unsafe` is the owner's explicit wish where none holds: a plain process
     of the same user, with limits on memory and time and nothing else.
 
-    Raises `SandboxUnavailable` where no tier holds, and where tier `how` was asked for and a worse one holds."""
+    Raises `SandboxUnavailable` where no tier holds, and where something better than what holds was asked for, or something worse than
+    any tier without `unsafe`."""
     machine = machine or Machine.here()
     if os.name != "posix":
         raise SandboxUnavailable(f"No Python kernel can be started on {sys.platform}.", "Run the app on Linux.")
     found = examination(machine)
-    if found.tier == "none" and not unsafe:
+    chosen: Isolation = how or ("unsafe" if found.tier == "none" else found.tier)
+    held: tuple[Isolation, ...] = ("A", "B") if found.tier == "A" else ("B",) if found.tier == "B" else ()
+    if chosen not in (*held, *(["unsafe"] if unsafe else [])):
         raise selftest.unavailable(found)
-    chosen: Isolation = "unsafe" if found.tier == "none" else found.tier
-    if how == "A" and chosen != "A":
-        raise selftest.unavailable(found)
-    return Session(_keeper(), how or chosen, machine, limits or Limits(), folders.base())
+    return Session(_keeper(), chosen, machine, limits or Limits(), folders.base())
 
 
 def _keeper() -> Keeper:

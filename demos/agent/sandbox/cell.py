@@ -9,15 +9,16 @@ import base64
 import binascii
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from demos.agent.sandbox.process import Answer, Worker, WorkerGone
-from demos.agent.sandbox.transcript import Pictures, Printed, safe_name
+from demos.agent.sandbox.transcript import Pictures, Printed, one_line, safe_name
 from demos.agent.sandbox.values import Limits
 
 QUESTION_SECONDS = 20.0  # listing, and carrying one file
 STEP = 0.05
+LARGEST = 1 << 50  # bytes; a file that claims more does not exist
 
 
 class Cell:
@@ -39,16 +40,16 @@ class Cell:
                 reason = reason or ("it printed too much" if self._printed.flooded else "")
                 if reason:
                     self._worker.signal(signal.SIGINT)
+                    self._worker.signal(signal.SIGCONT)  # it can have stopped itself
                     kill_at = now + self._limits.grace
             elif done is None and now > kill_at:
                 self._worker.end(f"{reason}, and did not heed the interrupt")
         for printed in self._worker.drain():
             self._printed.add(printed)
-        error = done.fields.get("error")
+        error = done.fields.get("error") or done.fields.get("failure")
         if reason and error:
             self._printed.say(f"(The cell was interrupted: {reason}. Variables are kept.)\n")
-        failure = done.fields.get("failure")
-        return str(error or failure)[:500] if error or failure else None, files_of(done)
+        return one_line(error, 500) or "Error" if error else None, files_of(done)
 
     def _take(self, piece: Answer | bytes, number: int) -> Answer | None:
         if isinstance(piece, bytes):
@@ -60,10 +61,14 @@ class Cell:
         return None
 
 
-def answer_of(worker: Worker, what: str, *, on_data: Callable[[object], None] | None = None, **fields: object) -> Answer:
-    """Ask what runs no code of a cell, and wait for its answer; pieces of a file go to `on_data`. Raises `WorkerGone`."""
+def answer_of(
+    worker: Worker, what: str, fields: Mapping[str, object], *, on_data: Callable[[object], None] | None = None, give_up: float = 0.0
+) -> Answer:
+    """Ask what runs no code of a cell, and wait for its answer; pieces of a file go to `on_data`. Raises `WorkerGone`.
+
+    `give_up`: when it has waited long enough, on the monotonic clock; 0: `QUESTION_SECONDS` from now."""
     number = worker.ask(what, **fields)
-    give_up = time.monotonic() + QUESTION_SECONDS
+    give_up = give_up or time.monotonic() + QUESTION_SECONDS
     while True:
         for piece in worker.hear(STEP):
             if isinstance(piece, Answer) and piece.number == number:
@@ -72,12 +77,15 @@ def answer_of(worker: Worker, what: str, *, on_data: Callable[[object], None] | 
                 if piece.kind == "data" and on_data is not None:
                     on_data(piece.fields.get("data"))
         if time.monotonic() > give_up:
-            worker.end(f"it did not answer within {QUESTION_SECONDS:.0f} seconds")
+            worker.end("it did not answer in time")
 
 
-def copy(worker: Worker, name: str, size: int, path: Path) -> str:
-    """Fetch one file to `path`; empty, or why not. Nothing of a file that failed is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def copy(worker: Worker, name: str, size: int, path: Path, *, give_up: float = 0.0) -> str:
+    """Fetch one file to `path`; empty, or why not. Nothing of a file that failed is left. Raises `WorkerGone`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # fails where it claims that a file has files in it
+    except OSError as error:
+        return str(error.strerror)
     try:
         with open(path, "xb") as file:
 
@@ -85,15 +93,16 @@ def copy(worker: Worker, name: str, size: int, path: Path) -> str:
                 data = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
                 file.write(data[: max(0, size - file.tell())])
 
-            answer = answer_of(worker, "give", on_data=on_data, name=name, most=size)
+            answer = answer_of(worker, "give", {"name": name, "most": size}, on_data=on_data, give_up=give_up)
     except (OSError, binascii.Error, WorkerGone) as error:
-        path.unlink(missing_ok=True)
+        if not isinstance(error, FileExistsError):
+            path.unlink(missing_ok=True)
         if isinstance(error, WorkerGone):
             raise
-        return str(error)
+        return "it was not given whole" if isinstance(error, binascii.Error) else str(error.strerror)
     if failure := answer.fields.get("failure"):
         path.unlink()
-        return str(failure)[:200]
+        return one_line(failure, 200)
     return ""
 
 
@@ -103,6 +112,6 @@ def files_of(answer: Answer) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for row in listed[:1000] if isinstance(listed, list) else []:
         match row:
-            case [name, int(size), int(changed)] if size >= 0 and (safe := safe_name(name)):
+            case [name, int(size), int(changed)] if 0 <= size < LARGEST and (safe := safe_name(name)):
                 found[safe] = (size, changed)
     return found

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_MAPPED = 8 << 20  # bytes of the list of a process's mappings; numpy, pandas and matplotlib need 200 kB
 _MAPPED = re.compile(r"^\S+ \S+ \S+ (\S+) (\d+) +.* \(deleted\)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes, and how many files and folders. `hidden`: a folder could not be listed."""
+    """Bytes, and how many files and folders. `hidden`: a folder or the list of mappings could not be read whole."""
 
     size: int
     files: int
@@ -48,7 +50,8 @@ def usage(folder: Path, pid: int, *, most_files: int, file_size: int) -> Usage:
             continue
         except OSError:  # not to be listed, or its path is too long
             hidden = True
-    return Usage(size + _unlinked(pid, file_size), files, hidden)
+    unlinked = _unlinked(pid, file_size)
+    return Usage(size + max(0, unlinked), files, hidden or unlinked < 0)
 
 
 def inodes(folder: Path) -> int:
@@ -73,8 +76,8 @@ def remove(folder: Path) -> None:
 
 def _flatten(folder: Path) -> None:
     """Move every folder below `folder` to its top, so that no path is long and none is locked."""
-    number = 0
-    waiting = [name for name in os.listdir(folder) if not name.startswith(".flat-")]
+    number, prefix = 0, f".flat-{secrets.token_hex(8)}-"  # a name that nothing in there can have
+    waiting = os.listdir(folder)
     while waiting:
         path = folder / waiting.pop()
         if not stat.S_ISDIR(os.lstat(path).st_mode):
@@ -82,12 +85,12 @@ def _flatten(folder: Path) -> None:
         path.chmod(0o700)
         for name in os.listdir(path):
             number += 1
-            os.rename(path / name, folder / f".flat-{number}")
-            waiting.append(f".flat-{number}")
+            os.rename(path / name, folder / f"{prefix}{number}")
+            waiting.append(f"{prefix}{number}")
 
 
 def _unlinked(pid: int, file_size: int) -> int:
-    """Bytes of files without a name that `pid` still has open or mapped."""
+    """Bytes of files without a name that `pid` still has open or mapped; below 0 when it mapped too much to be looked through."""
     size = 0
     seen: set[int] = set()
     try:
@@ -99,7 +102,11 @@ def _unlinked(pid: int, file_size: int) -> int:
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 0 and status.st_ino not in seen:
                 seen.add(status.st_ino)
                 size += status.st_blocks * 512
-        mapped = {int(found[1]) for found in _MAPPED.findall(Path(f"/proc/{pid}/maps").read_text("utf-8", "replace"))}
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+            maps = file.read(MOST_MAPPED)
+        if len(maps) == MOST_MAPPED:
+            return -1
+        mapped = {int(found[1]) for found in _MAPPED.findall(maps)}
     except OSError:  # it ended
         return size
     return size + file_size * len(mapped - seen)

@@ -35,17 +35,17 @@ class Kept(Protocol):
 class Keeper:
     def __init__(self, most: int) -> None:
         self._most = most
-        self._orders: queue.SimpleQueue[tuple[Callable[[], Kept], Future[Kept]]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[Callable[[], Kept], Future[Kept]] | None] = queue.SimpleQueue()
         self._kept: list[Kept] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def start(self, make: Callable[[], T]) -> T:
+    def start(self, make: Callable[[], T], abandoned: Callable[[], bool] = lambda: False) -> T:
         """What `make` returns, called on the keeper's thread, in a place of its own.
 
-        Room is made by ending the worker that was idle for longest. Raises `SandboxUnavailable` when all stay busy."""
+        Room is made by ending the worker that was idle for longest. Raises `SandboxUnavailable` when all stay busy, or `abandoned`."""
         future: Future[Kept] = Future()
-        self._make_room()
+        self._make_room(abandoned)
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep, name="sandbox-keeper", daemon=True)
@@ -53,7 +53,11 @@ class Keeper:
         self._orders.put((make, future))  # type: ignore[arg-type]
         return future.result()  # type: ignore[return-value]
 
-    def _make_room(self) -> None:
+    def stop(self) -> None:
+        """End the thread, and with it every worker that it started."""
+        self._orders.put(None)
+
+    def _make_room(self, abandoned: Callable[[], bool]) -> None:
         give_up = time.monotonic() + WAIT
         with self._changed:
             while len(self._kept) >= self._most:
@@ -62,7 +66,7 @@ class Keeper:
                     oldest = min(idle, key=lambda worker: worker.used)
                     self._kept.remove(oldest)
                     oldest.end("another conversation needed its place")
-                elif not self._changed.wait(max(0.0, min(LOOK, give_up - time.monotonic()))) and time.monotonic() >= give_up:
+                elif abandoned() or not (self._changed.wait(LOOK) or time.monotonic() < give_up):
                     raise SandboxUnavailable(f"All {self._most} Python kernels are busy.", "Try again in a minute.")
 
     def forget(self, worker: Kept) -> None:
@@ -74,10 +78,13 @@ class Keeper:
     def _keep(self) -> None:
         while True:
             try:
-                make, future = self._orders.get(timeout=LOOK if self._kept else None)
+                order = self._orders.get(timeout=LOOK if self._kept else None)
             except queue.Empty:
                 self._look()
                 continue
+            if order is None:
+                return
+            make, future = order
             try:
                 worker = make()
             except BaseException as error:  # raised again where the worker was asked for
@@ -86,7 +93,7 @@ class Keeper:
             with self._changed:
                 self._kept.append(worker)
             future.set_result(worker)
-            del make, future, worker  # this thread must not keep alive whom it worked for
+            del order, make, future, worker  # this thread must not keep alive whom it worked for
             self._look()
 
     def _look(self) -> None:

@@ -10,6 +10,7 @@ import os
 import random
 import stat
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/
 DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); import json, worker; worker.main(json.loads(sys.argv[2]))"
 SMALL = 16 << 20
+CPU_SLACK = 10  # seconds: who looks after workers ends them first, and can say why
+_given: deque[int] = deque(maxlen=256)  # user ids given lately, also to workers that have not become them yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def order(how: Isolation, machine: Machine, limits: Limits, pipes: Pipes, box: P
         "answers": pipes.answers,
         "confined": how != "unsafe",
         "landlock": machine.landlock,
-        "read": ["/usr", "/"] if how == "A" else [*SYSTEM, *DEVICES, *prefixes(), str(INSIDE)],
+        "links": how != "B",
+        "read": [*SYSTEM, *DEVICES, *prefixes(), code],
         "write": [inner, "/dev/null", *(["/tmp"] if how == "A" else [])],
         "limits": _rlimits(how, limits, user),
     }
@@ -77,8 +81,9 @@ def free_user() -> int:
     """A user id that nobody has and no process runs under."""
     import pwd  # not there on Windows, where this module is read all the same
 
-    taken = {entry.pw_uid for entry in pwd.getpwall()} | {user for user, _ in _processes()}
-    return random.choice([user for user in SESSION_USERS if user not in taken])
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {user for user, _ in _processes()} | set(_given)
+    _given.append(random.choice([user for user in SESSION_USERS if user not in taken]))
+    return _given[-1]
 
 
 def environment(box: str) -> dict[str, str]:
@@ -91,7 +96,9 @@ def environment(box: str) -> dict[str, str]:
 
 
 def _rlimits(how: Isolation, limits: Limits, user: int | None) -> dict[str, int]:
-    found = {"memory": limits.memory, "file": limits.file, "cpu": limits.cpu, "open_files": limits.open_files}
+    found = {"memory": limits.memory, "file": limits.file, "cpu": limits.cpu + CPU_SLACK, "open_files": limits.open_files}
+    if sys.platform != "linux":
+        del found["memory"]  # macOS refuses it
     if how == "unsafe":
         return found
     owner = os.geteuid() if user is None else user  # the limit counts all threads of the user

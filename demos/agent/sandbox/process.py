@@ -24,6 +24,9 @@ from demos.agent.sandbox.values import Isolation, Limits, SandboxUnavailable
 
 LONGEST_LINE = 12 << 20
 MOST_ANSWERED = 192 << 20  # bytes, to one request
+MOST_ITEMS = 300_000  # commas and brackets in what is parsed at once: small text can be large lists
+START_SECONDS = 10.0  # for bubblewrap to say whom it started
+SETTLED = 1.0  # seconds after which a stopped process has stopped
 READ = 1 << 18
 TAIL = 4000  # characters of what a worker printed before it died
 
@@ -54,6 +57,7 @@ class Worker:
         self._ending = threading.Lock()
         self._closed = False
         self._pidfd = -1
+        self._mute = self._judged = False
         self._number = self._answered = 0
         self._line = bytearray()
         self._process, self._requests, self._answers, self._text, info = self._start(machine)
@@ -94,7 +98,7 @@ class Worker:
         """Send a request, wake the worker for it, and return its number. Raises `WorkerGone`."""
         self._number += 1
         self._answered = 0
-        self.busy = True
+        self.busy, self._judged = True, False
         self.used = time.monotonic()
         self.signal(signal.SIGCONT)
         data = memoryview(json.dumps({"do": what, "number": self._number, **fields}).encode() + b"\n")
@@ -113,11 +117,14 @@ class Worker:
     def hear(self, seconds: float) -> Iterator[Answer | bytes]:
         """What comes within `seconds`: printed bytes and answers, as soon as there is any. Raises `WorkerGone` once all is read."""
         poll = select.poll()
-        for fd in (self._text, self._answers):
+        for fd in (self._answers,) if self._mute else (self._text, self._answers):
             poll.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(seconds * 1000)]
-        if self._text in ready and (printed := _read(self._text)):
-            yield printed
+        if self._text in ready:
+            printed = _read(self._text)
+            self._mute = printed == b""  # nobody can write to it any more, and it would be ready for ever
+            if printed:
+                yield printed
         if self._answers in ready:
             data = _read(self._answers)
             if data == b"":
@@ -147,6 +154,8 @@ class Worker:
             raise WorkerGone(self.why())
         for line in lines:
             try:
+                if sum(map(line.count, (b",", b"[", b"{"))) > MOST_ITEMS:
+                    raise ValueError("too many items")
                 fields = json.loads(line)
                 yield Answer(str(fields.pop("kind")), int(fields.pop("number")), fields)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -155,6 +164,8 @@ class Worker:
 
     def rest(self) -> None:
         """Stop every thread of the worker until the next request."""
+        if self._mute:
+            self.end("it closed its output")
         self.signal(signal.SIGSTOP)
         self.used = time.monotonic()
         self.busy = False
@@ -178,18 +189,23 @@ class Worker:
             self.end(f"it was not used for {self._limits.idle / 60:.0f} minutes")
         elif not self.busy and now - self._born > self._limits.life:
             self.end(f"it was {self._limits.life / 60:.0f} minutes old")
-        elif self._how == "A" and self.ready:  # before, its root is still this machine's
-            files = max(disk.inodes(Path(f"/proc/{self.pid}/root{name}")) for name in ("/box", "/tmp"))
-            if files > self._limits.files:
-                self.end(f"it made more than {self._limits.files:,} files")
-        elif self._how != "A":
+        elif _cpu_seconds(self.pid) > self._limits.cpu:
+            self.end(f"it used more than {self._limits.cpu} seconds of processor time")
+        elif not self._judged:
+            self._judged = not self.busy and now - self.used > SETTLED  # nothing changes while it rests
             self._look_at_disk()
         return True
 
     def _look_at_disk(self) -> None:
+        if self._how == "A":
+            if self.ready:  # before, its root is still this machine's
+                files = max(disk.inodes(Path(f"/proc/{self.pid}/root{name}")) for name in ("/box", "/tmp"))
+                if files > self._limits.files:
+                    self.end(f"it made more than {self._limits.files:,} files")
+            return
         used = disk.usage(self._box, self.pid, most_files=self._limits.files, file_size=self._limits.file)
         if used.hidden:
-            self.end("it hid a folder")
+            self.end("it hid files")
         elif used.files > self._limits.files:
             self.end(f"it made more than {self._limits.files:,} files")
         elif used.size > self._limits.disk:
@@ -229,8 +245,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             return "it closed its answers"
         number = -code if code < 0 else code - 128
-        if number == signal.SIGXCPU:
-            return f"it used more than {self._limits.cpu} seconds of processor time"
         known = {item.value: item.name for item in signal.Signals}
         return f"it was ended by {known[number]}" if number in known else f"it ended with status {code}"
 
@@ -248,28 +262,42 @@ def _popen(launch: Order, passed: tuple[int, ...], text: int) -> subprocess.Pope
 
 
 def _inner_pid(info: int, *, behind_first: bool) -> int:
-    """The worker's process id: what bubblewrap tells, or the one child of it. Raises ValueError when bubblewrap ended before."""
-    told = b""
-    with open(info, "rb") as file:
-        while data := file.read(4096):
+    """The worker's process id: what bubblewrap tells, or the one child of it. Closes `info`.
+
+    Raises ValueError when bubblewrap ended before, TimeoutError when it says nothing."""
+    told, give_up = b"", time.monotonic() + START_SECONDS
+    with open(info, "rb", buffering=0) as file:
+        while select.select([file], [], [], max(0.0, give_up - time.monotonic()))[0]:
+            data = file.read(4096)
+            if not data:
+                raise ValueError("bubblewrap ended at once")
             told += data
             try:
                 first = int(json.loads(told)["child-pid"])
-                return _child_of(first) if behind_first else first
             except (ValueError, KeyError):
                 continue
-    raise ValueError("bubblewrap ended at once")
+            return _child_of(first) if behind_first else first
+    raise TimeoutError("bubblewrap did not say what it started")
 
 
 def _child_of(pid: int) -> int:
     """The child of a process that is about to have one. Raises OSError when it ended, TimeoutError when none came."""
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
         if children:
             return int(children[0])
         time.sleep(0.002)
     raise TimeoutError("bubblewrap started nothing")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time that the threads of `pid` used so far; 0 where that cannot be seen."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(fd: int) -> bytes | None:

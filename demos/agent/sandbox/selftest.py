@@ -72,7 +72,9 @@ class Examination:
 
 
 def examine(machine: Machine) -> Examination:
-    """Try the tiers that `machine` can have, the better one first; the answer for each machine is found once."""
+    """Try the tiers that `machine` can have, the better one first; the answer for each machine is found once.
+
+    Any thread may ask; those that come meanwhile wait for the same answer."""
     with _one_at_a_time:
         return _examine(machine)
 
@@ -88,7 +90,7 @@ def _examine(machine: Machine) -> Examination:
     reasons = [] if machine.bubblewrap else ["tier A: bubblewrap is not installed"]
     candidates: tuple[Isolation, ...] = ("A", "B") if machine.bubblewrap else ("B",)
     for how in candidates:
-        failure = _try(how, machine)
+        failure = _try(how, machine) and _try(how, machine)  # a busy moment must not decide for as long as the application runs
         if not failure:
             return Examination("A" if how == "A" else "B", tuple(reasons))
         reasons.append(f"tier {how}: {failure}")
@@ -97,14 +99,17 @@ def _examine(machine: Machine) -> Examination:
 
 def _try(how: Isolation, machine: Machine) -> str:
     """Empty when `how` holds, else what is open or does not work."""
+    keeper = Keeper(1)
     try:
-        with _targets() as targets, Session(Keeper(1), how, machine, replace(Limits(), idle=120.0), folders.base()) as session:
+        with _targets() as targets, Session(keeper, how, machine, replace(Limits(), idle=120.0), folders.base()) as session:
             result = session.run(PROBES.format(**targets.fields), timeout=30)
             hits = targets.hits()
     except DemoError as error:
         return error.one_line()
     except OSError as error:
         return str(error)
+    finally:
+        keeper.stop()
     if result.error or result.state_lost:
         return (result.error or "the kernel was ended")[:300]
     try:

@@ -5,7 +5,9 @@
     session.close()
 
 The kernel starts when the session does, and again after it was ended; whoever runs the next cell is told that variables and files
-are gone. Calls may come from any thread, one cell runs at a time. Knows nothing of tools and pages.
+are gone. Calls may come from any thread. One cell runs at a time: a second one waits its turn, while a question about files or
+variables is answered with `SessionBusy` after a moment. `interrupt`, `restart` and `close` do not wait for a cell to end by itself.
+Knows nothing of tools and pages.
 """
 
 from __future__ import annotations
@@ -16,40 +18,41 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from demos.agent.sandbox import disk
-from demos.agent.sandbox.cell import Cell, answer_of, copy, files_of
+from demos.agent.sandbox.cell import STEP, Cell, answer_of, files_of
+from demos.agent.sandbox.copies import Copies
 from demos.agent.sandbox.keeper import Keeper
 from demos.agent.sandbox.machine import Machine
 from demos.agent.sandbox.process import Answer, Worker, WorkerGone
-from demos.agent.sandbox.transcript import Pictures, Printed, safe_name
-from demos.agent.sandbox.values import Isolation, Limits, Result, SandboxUnavailable, Variable, WorkFile
+from demos.agent.sandbox.transcript import Pictures, Printed, one_line, safe_name
+from demos.agent.sandbox.values import Isolation, Limits, Result, SandboxUnavailable, SessionBusy, Variable, WorkFile
 from shared.engine import Cancel
 from shared.errors import BadRequest
 
 START_SECONDS = 90.0  # numpy, pandas and matplotlib from a cold disk
 LONGEST_CODE = 1 << 20  # characters
 CHUNK = 1 << 20
-KEPT = 512 << 20  # bytes of copies of one session
+PATIENCE = 2.0  # seconds that a question waits for a running cell
 LOST = "Variables and files of this session were lost"
 
 
 class Session:
     def __init__(self, keeper: Keeper, how: Isolation, machine: Machine, limits: Limits, base: Path) -> None:
         """Start the kernel; its folder is made below `base`. Raises `SandboxUnavailable` when it does not start."""
-        self._keeper, self._how, self._machine, self._limits = keeper, how, machine, limits
+        self.isolation = how
+        self._keeper, self._machine, self._limits = keeper, machine, limits
         self._folder = Path(tempfile.mkdtemp(prefix="session-", dir=base))
         self._folder.chmod(0o711)  # its work folder belongs to the worker's own user, where that is another
-        self._out = self._folder / "out"
-        self._out.mkdir(mode=0o700)
+        (self._folder / "out").mkdir(mode=0o700)
+        self._copies = Copies(self._folder / "out", limits)
         self._lock = threading.Lock()
         self._interrupted = threading.Event()
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._cell = self._kept = 0
         self._touched = self._closed = False
         self._worker: Worker | None = None
         self._parts: list[Worker] = []
@@ -68,45 +71,58 @@ class Session:
         """Run one cell. `on_output` gets what it prints as it comes, on the calling thread.
 
         After `timeout` seconds, or when `cancel` is set or `interrupt()` called, the cell is interrupted and state is kept; when that
-        does not stop it within the grace time, the kernel is killed. Raises `BadRequest` once closed, `SandboxUnavailable` when no
-        kernel starts."""
+        does not stop it within the grace time, the kernel is killed. While another cell runs this waits, and `cancel` ends the wait.
+        Raises `BadRequest` once closed, `SandboxUnavailable` when no kernel starts; what `on_output` raises ends the kernel."""
         if len(code) > LONGEST_CODE:
             raise BadRequest(f"The code is {len(code):,} characters long.", f"At most {LONGEST_CODE:,} can be run at once.")
         seconds = max(0.1, min(timeout, self._limits.seconds))
-        with self._lock:
-            printed = Printed(self._limits, on_output)
-            self._interrupted.clear()
-            lost = self._ensure(printed)
-            self._cell += 1
-            began = time.monotonic()
-            self._touched = True
-            cell = Cell(self._working, self._limits, printed, Pictures(self._out / f"{self._cell:04}"))
-            stop = lambda: self._interrupted.is_set() or (cancel is not None and cancel.is_set())  # noqa: E731
-            try:
-                error, listed = cell.run(code, began + seconds, stop, seconds)
-                files = tuple(self._bring(listed, printed))
-                self._working.rest()
-            except WorkerGone as gone:
-                printed.say(f"The Python kernel was ended: {gone}. {LOST}.")
-                error, files, lost = f"KernelEnded: {gone}", (), True
-                self._discard()
-            return Result(printed.text(), tuple(cell.pictures.images), files, error, lost, time.monotonic() - began)
+        while not self._lock.acquire(timeout=STEP):
+            if cancel is not None and cancel.is_set():
+                return Result("(The cell was stopped before it began.)", error="KeyboardInterrupt")
+        try:
+            return self._run(code, seconds, Printed(self._limits, on_output), cancel or Cancel())
+        finally:
+            self._lock.release()
+
+    def _run(self, code: str, seconds: float, printed: Printed, cancel: Cancel) -> Result:
+        self._interrupted.clear()
+        lost = self._ensure(printed)
+        began = time.monotonic()
+        self._touched = True
+        worker = self._working
+        cell = Cell(worker, self._limits, printed, Pictures(self._copies.begin()))
+        stop = lambda: self._interrupted.is_set() or cancel.is_set()  # noqa: E731
+        try:
+            error, listed = cell.run(code, began + seconds, stop, seconds)
+            files = tuple(self._copies.bring(worker, listed, printed.say, stop))
+            worker.rest()
+        except WorkerGone as gone:
+            printed.say(f"The Python kernel was ended: {gone}. {LOST}.")
+            error, files, lost = f"KernelEnded: {gone}", (), True
+            self._discard()
+        except BaseException:
+            worker.end("its cell was left alone")  # nobody would ever stop it
+            raise
+        return Result(printed.text(), tuple(cell.pictures.images), files, error, lost, time.monotonic() - began)
 
     def interrupt(self) -> None:
         """Interrupt the running cell, from any thread; variables stay. Does nothing between cells."""
         self._interrupted.set()
 
     def restart(self) -> None:
-        """A fresh kernel with an empty work folder, as people ask for it: nothing is reported as lost."""
+        """A fresh kernel with an empty work folder, as people ask for it: nothing is reported as lost. A running cell is interrupted.
+
+        Raises `BadRequest` once closed, `SandboxUnavailable` when no kernel starts."""
         self._interrupted.set()
         with self._lock:
+            self._check_open()
             self._discard()
             self._touched = False
             self._start()
 
     def upload(self, name: str, source: BinaryIO) -> str:
         """Put a file into the work folder under its plain name, which is returned. Raises `BadRequest` for a name or a size that
-        does not fit, and when the worker refuses it."""
+        does not fit, and when the worker refuses it; `SessionBusy` during a cell."""
         plain = safe_name(name.replace("\\", "/").rsplit("/", 1)[-1].lstrip("."))
         if not plain:
             raise BadRequest(f"{name[:80]!r} is no file name.", "Rename the file.")
@@ -118,8 +134,7 @@ class Session:
         plain = safe_name(name)
         if not plain:
             raise BadRequest(f"{name[:80]!r} is no name in the work folder.", "Rename the file.")
-        with self._lock:
-            self._ensure(None)
+        with self._between_cells():
             self._touched = True
             size, begin = 0, True
             while (data := source.read(CHUNK)) or begin:
@@ -128,30 +143,24 @@ class Session:
                     raise BadRequest(f"{plain} is larger than {self._limits.file >> 20} MiB.", "Upload a smaller file.")
                 self._question("take", name=plain, data=base64.b64encode(data).decode("ascii"), begin=begin)
                 begin = False
-            listed = files_of(self._question("files"))
-            self._seen |= {found: stamp for found, stamp in listed.items() if found == plain}  # it need not come back
-            self._working.rest()
+            self._copies.saw(plain, files_of(self._question("files")))
 
     def name_of(self, copy: Path) -> str:
         """The name that a file of a result has in the work folder."""
-        return copy.relative_to(self._out).as_posix().split("/", 2)[2]
+        return self._copies.name_of(copy)
 
     def files(self) -> tuple[WorkFile, ...]:
-        """What lies in the work folder, hidden files and links left out."""
-        with self._lock:
-            self._ensure(None)
+        """What lies in the work folder, hidden files and links left out. Raises `SessionBusy` during a cell."""
+        with self._between_cells():
             listed = files_of(self._question("files"))
-            self._working.rest()
         return tuple(WorkFile(name, size) for name, (size, _) in sorted(listed.items()))
 
     def variables(self) -> tuple[Variable, ...]:
-        """What cells defined, by name."""
-        with self._lock:
-            self._ensure(None)
+        """What cells defined, by name. Raises `SessionBusy` during a cell."""
+        with self._between_cells():
             told = self._question("variables").fields.get("variables")
-            self._working.rest()
         rows = [row for row in told if isinstance(row, list) and len(row) == 3] if isinstance(told, list) else []
-        return tuple(Variable(*(str(text)[:100] for text in row)) for row in rows[:200])
+        return tuple(Variable(*(one_line(text, 100) for text in row)) for row in rows[:200])
 
     @property
     def pid(self) -> int:
@@ -186,10 +195,28 @@ class Session:
             raise WorkerGone("it had ended before")
         return self._worker
 
-    def _ensure(self, printed: Printed | None) -> bool:
-        """A kernel that is ready; True when an earlier one was ended in between, whose state somebody might miss."""
+    @contextmanager
+    def _between_cells(self) -> Iterator[None]:
+        """The kernel for a question, ready before and at rest after."""
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise SessionBusy("Python is busy with a cell.", "Wait until it has ended, or stop it.")
+        try:
+            self._ensure(None)
+            worker = self._working
+            try:
+                yield
+            finally:
+                worker.rest()
+        finally:
+            self._lock.release()
+
+    def _check_open(self) -> None:
         if self._closed:
             raise BadRequest("This Python session is closed.", "Start a new conversation.")
+
+    def _ensure(self, printed: Printed | None) -> bool:
+        """A kernel that is ready; True when an earlier one was ended in between, whose state somebody might miss."""
+        self._check_open()
         lost = False
         if self._worker is not None and not self._worker.look():
             reason, lost = self._worker.why(), self._touched
@@ -203,9 +230,16 @@ class Session:
         return lost
 
     def _start(self) -> None:
-        worker = self._keeper.start(partial(Worker, self._how, self._machine, self._limits, self._folder))
+        make = partial(Worker, self.isolation, self._machine, self._limits, self._folder)
+        try:
+            worker = self._keeper.start(make, lambda: self._closed)
+        except OSError as error:
+            raise SandboxUnavailable(f"The Python kernel could not be started: {error}.", "Try again in a minute.") from error
         self._parts.append(worker)
-        self._worker, self._seen = worker, {}
+        self._worker = worker
+        self._copies.forget()
+        if self._closed:  # meanwhile, by another thread that did not see this worker yet
+            worker.end("the session was closed")
 
     def _await_ready(self) -> None:
         worker, printed = self._working, Printed(self._limits)
@@ -234,32 +268,13 @@ class Session:
     def _question(self, what: str, **fields: object) -> Answer:
         """Ask what runs no code of a cell. Raises `BadRequest` when the worker cannot do it or is gone."""
         try:
-            answer = answer_of(self._working, what, **fields)
+            answer = answer_of(self._working, what, fields)
         except WorkerGone as gone:
             self._discard()
             raise BadRequest(f"The Python kernel was ended: {gone}. {LOST}.", "Run the code again.") from gone
         if "failure" in answer.fields:
             raise BadRequest(f"The work folder: {str(answer.fields['failure'])[:200]}.", "Remove what is in the way.")
         return answer
-
-    def _bring(self, listed: dict[str, tuple[int, int]], printed: Printed) -> Iterator[Path]:
-        """Copies of what is new or changed since the last cell, as far as there is room; the rest is named in the text."""
-        room = min(self._limits.returned, KEPT - self._kept)
-        count = 0
-        for name, (size, _) in listed.items():
-            if self._seen.get(name) == listed[name]:
-                continue
-            if size > room or count == self._limits.returned_files:
-                printed.say(f"({name}, {size:,} bytes, stays in the work folder: too much to bring back)\n")
-                continue
-            path = self._out / f"{self._cell:04}" / "files" / name
-            failure = copy(self._working, name, size, path)
-            if failure:
-                printed.say(f"({name} could not be brought back: {failure})\n")
-                continue
-            count, room, self._kept = count + 1, room - size, self._kept + size
-            yield path
-        self._seen = listed
 
 
 def _clear(parts: list[Worker], keeper: Keeper, folder: Path) -> None:

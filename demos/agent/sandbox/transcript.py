@@ -7,17 +7,15 @@ import binascii
 import codecs
 import hashlib
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from demos.agent.sandbox import png
 from demos.agent.sandbox.values import Limits
 from shared.messages import Image
 
 MOST_IMAGES = 10
-MOST_PIXELS = 4_000_000
-MOST_SIDE = 20_000
-PNG = b"\x89PNG\r\n\x1a\n"
+MOST_TRIED = 30  # pictures of one cell that are looked at
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")  # colours, titles and other orders to a terminal
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -80,26 +78,31 @@ class Pictures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._tried = 0
         self.images: list[Image] = []
 
     def add(self, encoded: object) -> str:
         """Keep a picture; empty, or why it was not kept."""
-        if len(self.images) == MOST_IMAGES:
+        self._tried += 1
+        if len(self.images) == MOST_IMAGES or self._tried > MOST_TRIED:
             return f"more than {MOST_IMAGES} pictures"
         try:
-            data = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
-        except (binascii.Error, ValueError):
-            data = b""
-        width, height = _png_size(data)
-        if not width:
+            data, width, height = png.checked(base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b"")
+        except binascii.Error:
             return "it is no PNG"
-        if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
-            return f"{width} x {height} pixels are too many"
+        except ValueError as error:
+            return str(error)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"figure-{len(self.images) + 1}.png"
         path.write_bytes(data)
         self.images.append(Image(str(path), hashlib.sha256(data).hexdigest(), width, height))
         return ""
+
+
+def one_line(value: object, most: int) -> str:
+    """What a worker said of itself, as one line that can be written anywhere: no orders to a terminal, no halves of characters."""
+    text = _ESCAPE.sub("", str(value)[: most * 2]).encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))[:most]
 
 
 def safe_name(name: object) -> str:
@@ -113,13 +116,6 @@ def safe_name(name: object) -> str:
     parts = PurePosixPath(name).parts
     fine = len(parts) <= 8 and all(not part.startswith((".", "/")) and len(part.encode("utf-8")) <= 200 for part in parts)
     return "/".join(parts) if parts and fine else ""
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    if len(data) < 33 or not data.startswith(PNG) or data[12:16] != b"IHDR":
-        return 0, 0
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
 
 
 def _last_of_each_line(text: str) -> str:

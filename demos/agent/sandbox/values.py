@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shared.errors import DemoError
+from shared.errors import BadRequest, DemoError
 from shared.messages import Image
 
 Tier = Literal["A", "B", "none"]
@@ -21,6 +21,10 @@ MEBIBYTE = 1 << 20
 
 class SandboxUnavailable(DemoError):
     """Code cannot be run safely: nothing isolates it here, or no kernel could be started."""
+
+
+class SessionBusy(BadRequest):
+    """A cell runs and goes on; what was asked for needs the kernel to itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import os
 import signal
 import sys
 import traceback
@@ -28,6 +29,7 @@ CHINESE = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
     "Microsoft YaHei", "SimHei",
 )  # fmt: skip
+SHAPED = (("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"))
 NO_PROGRAMS = "Other programs cannot be started here, and packages cannot be installed: only Python runs."
 
 
@@ -64,13 +66,20 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     def enable_gui(self, gui: Any = None) -> None:
         pass
 
+    def ask_exit(self) -> NoReturn:
+        """`exit()` ends the cell, as it ends a script; the session goes on."""
+        raise SystemExit
+
     def init_history(self) -> None:
         """Kept in memory: the default is a database below the home folder, and a thread that writes it."""
         super().init_history()
         self.history_manager.enabled = False
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
-        _say(self.InteractiveTB.stb2text(stb))
+        if etype is not SystemExit:
+            _say(self.InteractiveTB.stb2text(stb))
+        elif evalue.code:  # IPython would add advice for a terminal
+            _say(_one_line(evalue))
 
 
 class Kernel:
@@ -87,34 +96,49 @@ class Kernel:
         for name in ("matplotlib", "pip", "conda", "mamba", "uv"):
             self._shell.register_magic_function(_nothing if name == "matplotlib" else _no_programs, "line", name)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-        self._streams = sys.stdout, sys.stderr
+        warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)  # advice for a terminal
+        self._outputs = os.dup(1), os.dup(2)
+        self._streams = _stream(1), _stream(2)
         _prepare_pandas()
         self._prepare_figures()
         self._hidden = set(self._shell.user_ns)
 
     def run(self, code: str) -> str | None:
         """Run one cell; None, or its error in one line."""
-        sys.stdout, sys.stderr = self._streams
+        self._restore_streams()
         self._images = 0
         try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # again each time: the last cell may have changed it
-            result = self._shell.run_cell(code, store_history=True)
-        except KeyboardInterrupt:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # again each time: the last cell may have changed it
+                result = self._shell.run_cell(code, store_history=True)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                self._restore_streams()
+        except KeyboardInterrupt:  # it can come as late as in the lines above
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._restore_streams()
             _say("KeyboardInterrupt")
             return "KeyboardInterrupt"
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            for stream in self._streams:
-                stream.flush()
         error = result.error_before_exec or result.error_in_exec
+        if isinstance(error, SystemExit) and not error.code:
+            return None
         return None if error is None else _one_line(error)
+
+    def _restore_streams(self) -> None:
+        """What a cell may have closed or replaced, as it was; what it printed goes out."""
+        for number, output in enumerate(self._outputs, start=1):
+            os.dup2(output, number)
+            os.set_blocking(number, True)
+        self._streams = tuple(_stream(number) if stream.closed else stream for number, stream in enumerate(self._streams, start=1))
+        sys.stdout, sys.stderr = self._streams
+        for stream in self._streams:
+            stream.flush()
 
     def variables(self) -> list[tuple[str, str, str]]:
         """Name, type and the beginning of the value of what cells defined; no code of theirs is asked for it."""
-        names = [name for name in self._shell.user_ns if isinstance(name, str) and name not in self._hidden and not name.startswith("_")]
-        return [(name, type(self._shell.user_ns[name]).__name__, _preview(self._shell.user_ns[name])) for name in sorted(names)[:200]]
+        known = dict(self._shell.user_ns)  # another thread may go on changing it
+        names = [name for name in known if type(name) is str and name not in self._hidden and not name.startswith("_")]
+        return [(name, _name_of(type(known[name])), _preview(known[name])) for name in sorted(names)[:200]]
 
     def _picture(self, png: bytes) -> None:
         self._images += 1
@@ -183,19 +207,36 @@ def _prepare_pandas() -> None:
 def _preview(value: Any) -> str:
     """Exact types only: a subclass could run its own code here."""
     kind = type(value)
-    if kind in (str, bytes):
+    if _among(kind, str, bytes):
         return repr(value[:80])
     if kind is int and value.bit_length() > 256:
         return f"{value.bit_length()} bits"
-    if value is None or kind in (bool, int, float, complex):
+    if value is None or _among(kind, bool, int, float, complex):
         return repr(value)
-    if kind.__module__.split(".")[0] in ("numpy", "pandas") and isinstance(getattr(value, "shape", None), tuple):
+    if _among(kind, *(getattr(sys.modules.get(module), name, None) for module, name in SHAPED)):
         return f"shape {value.shape}"
-    return f"{len(value)} items" if kind in (list, tuple, dict, set, frozenset) else ""
+    return f"{len(value)} items" if _among(kind, list, tuple, dict, set, frozenset) else ""
+
+
+def _among(kind: type, *kinds: object) -> bool:
+    """Whether it is one of `kinds` itself: `in` would ask a metaclass."""
+    return any(kind is one for one in kinds)
+
+
+def _name_of(kind: type) -> str:
+    """Its name, past whatever its metaclass says."""
+    name: str = type.__dict__["__name__"].__get__(kind)
+    return name
 
 
 def _one_line(error: BaseException) -> str:
-    return traceback.format_exception_only(error)[-1].strip()[:500]
+    """The last line of a syntax error, which shows its place first; else the first, as notes may follow."""
+    lines = traceback.format_exception_only(error)
+    return lines[-1 if isinstance(error, SyntaxError) else 0].strip()[:500]
+
+
+def _stream(number: int) -> io.TextIOWrapper:
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _nothing(line: str) -> None:

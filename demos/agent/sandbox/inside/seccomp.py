@@ -18,7 +18,7 @@ _ALLOWED = """
     preadv:295:69 pwritev:296:70 preadv2:327:286 pwritev2:328:287 close_range:436:436 stat:4:- lstat:6:- statx:332:291 access:21:-
     faccessat:269:48 faccessat2:439:439 statfs:137:43 fstatfs:138:44 getdents:78:- getdents64:217:61 getcwd:79:17 chdir:80:49
     fchdir:81:50 mkdir:83:- mkdirat:258:34 rmdir:84:- unlink:87:- unlinkat:263:35 rename:82:- renameat:264:38 renameat2:316:276
-    link:86:- linkat:265:37 symlink:88:- symlinkat:266:36 readlink:89:- readlinkat:267:78 ftruncate:77:46 fallocate:285:47 fsync:74:82
+    link:86:- linkat:265:37 symlink:88:- symlinkat:266:36 ftruncate:77:46 fallocate:285:47 fsync:74:82
     fdatasync:75:83 fadvise64:221:223 copy_file_range:326:285 sendfile:40:71 flock:73:32 dup:32:23 dup2:33:- dup3:292:24 pipe:22:-
     pipe2:293:59 poll:7:- ppoll:271:73 select:23:- pselect6:270:72 epoll_create:213:- epoll_create1:291:20 epoll_ctl:233:21
     epoll_wait:232:- epoll_pwait:281:22 epoll_pwait2:441:441 eventfd:284:- eventfd2:290:19 timerfd_create:283:85 timerfd_settime:286:86
@@ -36,7 +36,7 @@ _JUDGED = """
     openat:257:56 truncate:76:45 sched_getaffinity:204:123 sendto:44:206 socketpair:53:199 chmod:90:- fchmod:91:52 fchmodat:268:53
     fchmodat2:452:452 utime:132:- utimes:235:- utimensat:280:88 futimesat:261:- umask:95:166 openat2:437:437
     setxattr:188:5 lsetxattr:189:6 fsetxattr:190:7 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12
-    flistxattr:196:13
+    flistxattr:196:13 readlink:89:- readlinkat:267:78
 """
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -47,7 +47,7 @@ SET_SECCOMP, FILTER, ALL_THREADS = {"x86_64": 317, "aarch64": 277}, 1, 1
 THREAD = 0x10F00  # CLONE_VM, FS, FILES, SIGHAND, THREAD: what a thread of the C library always has
 NOT_A_THREAD = 0x7E020000 | 0x80 | 0x2000 | 0x4000  # CLONE_NEW*, PTRACE, VFORK
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
-FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # descriptors, flags and locks; no owner, signal, lease or notice
+FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)  # descriptors, flags, locks; no owner, signal, lease, notice or larger pipe
 PRCTLS = (15, 16)  # the name of a thread
 O_ACCMODE, O_TRUNC = 0o3, 0o1000
 AF_UNIX, SOCK_STREAM, SOCK_FLAGS = 1, 1, 0o4000 | 0o2000000
@@ -62,8 +62,10 @@ def supported() -> bool:
     return platform.machine() in AUDIT
 
 
-def program(machine: str, pid: int, *, landlock_abi: int) -> bytes:
-    """The filter for the worker `pid`; where Landlock cannot stop truncation (before ABI 3) the filter does."""
+def program(machine: str, pid: int, *, landlock_abi: int, links: bool) -> bytes:
+    """The filter for the worker `pid`; where Landlock cannot stop truncation (before ABI 3) the filter does.
+
+    Without `links` every path seems to be no symbolic link, for Landlock hides no link of the machine's."""
     column = list(AUDIT).index(machine)
     allowed, judged = _numbers(_ALLOWED, column), _numbers(_JUDGED, column)
     block: Block = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, AUDIT[machine]), _answer(KILL), (LOAD, 0, 0, 0)]
@@ -71,7 +73,7 @@ def program(machine: str, pid: int, *, landlock_abi: int) -> bytes:
         block += [(AT_LEAST, 0, 1, X32), _answer(KILL)]
     for number in allowed.values():
         block += _when(number, [_answer(ALLOW)])
-    for name, verdict in _verdicts(pid, landlock_abi).items():
+    for name, verdict in _verdicts(pid, landlock_abi, links).items():
         if name in judged:
             block += _when(judged[name], verdict)
     block.append(_refuse(errno.EPERM))
@@ -91,7 +93,7 @@ def install(code: bytes) -> None:
         raise OSError(ctypes.get_errno(), "the seccomp filter was refused")
 
 
-def _verdicts(pid: int, landlock_abi: int) -> dict[str, Block]:
+def _verdicts(pid: int, landlock_abi: int, links: bool) -> dict[str, Block]:
     """The calls that depend on their arguments, and those that only seem to succeed."""
     nothing_done = [_refuse(0)]  # copying a file wants these to succeed, and they would change files outside as well
     own = _among(0, (0, pid), errno.EPERM)
@@ -112,6 +114,7 @@ def _verdicts(pid: int, landlock_abi: int) -> dict[str, Block]:
         "tgkill": _among(0, (pid,), errno.EPERM),
         "open": _opening(1) if careful else [_answer(ALLOW)],
         "openat": _opening(2) if careful else [_answer(ALLOW)],
+        **{name: [_answer(ALLOW) if links else _refuse(errno.EINVAL)] for name in ("readlink", "readlinkat")},
         "truncate": [_refuse(errno.EACCES) if careful else _answer(ALLOW)],
         "socketpair": [
             *_argument(0), (EQUAL, 1, 0, AF_UNIX), _refuse(errno.EPERM),
