@@ -1,7 +1,8 @@
 """A person's own tools: every lagent action in the file given with `--tools`.
 
 Importing the file runs it in this process with all its rights, so it happens for that flag alone, once, and never for a file
-that was uploaded. What is wrong with the file is said with its line. Knows nothing of what the tools do: unless a class says
+that was uploaded. There is no time limit on it either: a file that never ends its import never lets the program start, and Ctrl+C
+shows where it stands. What is wrong with the file is said with its line. Knows nothing of what the tools do: unless a class says
 otherwise in `touches`, it is taken to reach the network and to run code.
 """
 
@@ -11,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -19,9 +21,11 @@ from types import ModuleType
 from typing import Any, get_args
 
 from demos.agent.tools import TOOLS, Tool, Touch
+from demos.agent.tools.returned import said
 from demos.agent.tools.schemas import specs_of
 from shared.errors import BadRequest, ModelUnavailable
 
+_NAME = re.compile(r"[\w-]{1,64}")
 _LOADED: dict[Path, tuple[Tool, ...]] = {}
 EXAMPLE = "A tool is a class derived from lagent.actions.BaseAction with a docstring and a run method that has one too."
 
@@ -51,7 +55,12 @@ def _read(path: Path) -> Iterator[Tool]:
         actions = [item for item in classes if issubclass(item, BaseAction) and not inspect.isabstract(item) and item.__name__[0] != "_"]
         if not actions:
             raise BadRequest(f"{path} has no tool: {_instead(classes)}.", EXAMPLE)
-        yield from [_tool(path, action) for action in actions]
+        tools = [_tool(path, action) for action in actions]
+        names = [tool.name for tool in tools]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        if twice:
+            raise BadRequest(f"{path} has two tools named {twice}.", "Give one of them another name.")
+        yield from tools
     except BadRequest:
         for name in set(TOOL_REGISTRY.keys()) - known:  # or the corrected file could not be read: its names would be taken
             TOOL_REGISTRY.unregister(name)
@@ -87,8 +96,12 @@ def _tool(path: Path, action: type[Any]) -> Tool:
     try:
         made = action()
         specs = [spec for _, spec in specs_of(made)]
-    except Exception as error:  # its own constructor: anything may come of it
+    except (Exception, SystemExit) as error:  # its own constructor: anything may come of it
         raise BadRequest(f"{where} could not be made: {_said(error)}.", "Its constructor must work without arguments.") from error
+    if not made.enable:
+        raise BadRequest(f"{where} is switched off (enable=False).", "Switch it on, or begin its name with an underscore.")
+    if not _NAME.fullmatch(made.name):
+        raise BadRequest(f"{where}: {made.name[:80]!r} is no name for a tool.", "Use up to 64 letters, digits, _ and -.")
     taken = {tool.name for tool in TOOLS} & {made.name, *(spec.name for spec in specs)}
     if taken:
         raise BadRequest(f"{where}: the name {', '.join(taken)} belongs to a built-in tool.", "Give the class another name.")
@@ -124,14 +137,13 @@ def _line(path: Path, error: BaseException) -> str:
 
 
 def _said(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}".rstrip(".: ")
+    return (f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else said(error)).rstrip(".: ")
 
 
 def _remedy(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name}, or correct the import."
-    if isinstance(error, KeyError) and "already registered" in str(error):
+    if isinstance(error, KeyError) and "already registered" in said(error):
         return "Give the class another name: that one is taken."
     return "Correct the file and start again."
 

@@ -64,6 +64,13 @@ def test_a_class_becomes_a_tool(tmp_path: Path) -> None:
         (named("Needs", "def __init__(self, key): super().__init__()"), "Needs could not be made: TypeError"),
         (named("Calc", '__tool_name__ = "WebSearch"'), "WebSearch.*Give the class another name"),
         (named("Touchy", 'touches = ("moon",)'), "touches may be network, code, files"),
+        ("class E(Exception):\n    def __str__(self): raise self\nraise E", r"\(line 3\): E: its message cannot be shown"),
+        ("x = 'caf\\xe9'.encode('latin-1').decode('utf-8')", r"\(line 1\): UnicodeDecodeError"),
+        (named("Leaves", "def __init__(self): raise SystemExit(2)"), "Leaves could not be made: SystemExit: 2"),
+        (named("Off", "def __init__(self): super().__init__(enable=False)"), "Off is switched off"),
+        (named("Odd", '__tool_name__ = "a tool.of mine"'), "'a tool.of mine' is no name for a tool"),
+        (named("Once", '__tool_name__ = "Same"') + named("Again", '__tool_name__ = "Same"'), "has two tools named Same"),
+        (named("Exampled", 'example = "x"'), "example is no dictionary"),
         (HEAD + GOOD.format(name="ArxivSearch"), "ArxivSearch.*Give the class another name"),
         (HEAD + GOOD.format(name="Arxiv"), "Arxiv.*Give the class another name"),
         (
@@ -79,6 +86,22 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: str, words: 
             tools_in(path)
         assert str(path) in error.value.cause
         assert re.search(words, error.value.one_line())
+
+
+def test_a_file_of_bytes_that_are_no_python(tmp_path: Path) -> None:
+    path = tmp_path / "my_tools.py"
+    for content in (b"x = '\xff'\n", b"x = 1\0\n"):
+        path.write_bytes(content)
+        with pytest.raises(BadRequest, match=r"could not be imported.*(SyntaxError|ValueError)"):
+            tools_in(path)
+    with pytest.raises(BadRequest, match="There is no file"):
+        tools_in(tmp_path)
+
+
+def test_a_tool_with_one_of_lagents_other_parsers_gets_its_arguments(tmp_path: Path) -> None:
+    line = "def __init__(self): super().__init__(parser=__import__('lagent').actions.parser.TupleParser)"
+    (tool,) = tools_in(written(tmp_path, named("Tupled", line)))
+    assert Toolbox((tool,), Workplace()).call("Tupled", {"who": "é"}, cancel=Cancel()).text == "hello é é"
 
 
 def test_the_corrected_file_can_be_read(tmp_path: Path) -> None:
