@@ -16,6 +16,7 @@ from shared.engine import Cancel
 from shared.errors import BadRequest
 from shared.settings import Settings
 
+NAMED_SAME = "def __init__(self): super().__init__({**self.__tool_description__, 'name': 'Same'})"
 HEAD = "from lagent.actions import BaseAction, tool_api\n"
 GOOD = '''class {name}(BaseAction):
     """Greet."""
@@ -69,7 +70,8 @@ def test_a_class_becomes_a_tool(tmp_path: Path) -> None:
         (named("Leaves", "def __init__(self): raise SystemExit(2)"), "Leaves could not be made: SystemExit: 2"),
         (named("Off", "def __init__(self): super().__init__(enable=False)"), "Off is switched off"),
         (named("Odd", '__tool_name__ = "a tool.of mine"'), "'a tool.of mine' is no name for a tool"),
-        (named("Once", '__tool_name__ = "Same"') + named("Again", '__tool_name__ = "Same"'), "has two tools named Same"),
+        (named("Once", '__tool_name__ = "Same"') + named("Again", '__tool_name__ = "Same"'), "Same.*Give the class another name"),
+        (named("First", NAMED_SAME) + named("Second", NAMED_SAME), "has two tools named Same"),
         (named("Exampled", 'example = "x"'), "example is no dictionary"),
         (HEAD + GOOD.format(name="ArxivSearch"), "ArxivSearch.*Give the class another name"),
         (HEAD + GOOD.format(name="Arxiv"), "Arxiv.*Give the class another name"),
