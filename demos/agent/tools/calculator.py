@@ -1,7 +1,8 @@
 """Arithmetic: exact where arithmetic is exact, bounded in time and size, and never Python's `eval`.
 
 Numbers are fractions, so 0.1 + 0.2 is 0.3 and 2**200 has all its digits; roots and the transcendental functions give floating
-point, and the answer says so with ≈. Knows no variables, units or equations.
+point, and the answer says so with ≈. As people write it: ×, ÷, ², √2, 5!, 15%, full-width characters; what may mean two things (1,000
+and 5% - 3) is told, not guessed. Knows no variables, units or equations.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
+from decimal import Context
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +21,18 @@ from demos.agent.tools.workplace import ToolFailure
 
 Number = Fraction | float
 MOST_CHARACTERS, MOST_DEPTH, MOST_BITS, MOST_FACTORIAL = 1000, 60, 13_000, 1500
-_WRITTEN = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "（": "(", "）": ")", "，": ",", "π": "pi"})
+_FULL_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: " "}
+_WRITTEN = _FULL_WIDTH | str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "π": "pi", "^": "**"})
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_AS_PEOPLE_WRITE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+"), lambda found: f"**{found[0].translate(_RAISED)}"),
+    (re.compile(r"√\s*(\d+(?:\.\d+)?)"), lambda found: f"sqrt({found[1]})"),
+    (re.compile(r"√\s*(?=\()"), lambda found: "sqrt"),
+    (re.compile(r"(?<![\w.])(\d+)!(?!=)"), lambda found: f"factorial({found[1]})"),
+    (re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*%(?=\s*(?:$|[)*/,]))"), lambda found: f"({found[1]}/100)"),  # no remainder of nothing
+    (re.compile(r"\bmod\b"), lambda found: "%"),
+)
+_TWO_MEANINGS = re.compile(r"\d%\s*[-+]")
 _CONSTANTS: Mapping[str, Number] = {"pi": math.pi, "e": math.e, "tau": math.tau}
 
 
@@ -39,7 +53,7 @@ def value_of(expression: str) -> Number:
     """Raises `ToolFailure` for anything that is not arithmetic, is not defined, or gets too big."""
     if len(expression) > MOST_CHARACTERS:
         raise ToolFailure(f"The expression has more than {MOST_CHARACTERS} characters.", "Calculate it in parts.")
-    text = expression.translate(_WRITTEN).replace("^", "**").strip().rstrip("=").strip()
+    text = _rewritten(expression)
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -54,6 +68,17 @@ def value_of(expression: str) -> Number:
         raise ToolFailure(f"{expression[:200]!r} is not defined: {error}.", "Check the arguments of its functions.") from error
 
 
+def _rewritten(expression: str) -> str:
+    """As Python writes it. Raises `ToolFailure` for a percent sign that may be a remainder."""
+    text = expression.translate(_WRITTEN).strip().rstrip("=").strip()
+    found = _TWO_MEANINGS.search(text)
+    if found:
+        raise ToolFailure(f"{found[0]!r} may mean percent or a remainder.", "Write 5/100 for 5%, or 5 % (-3).")
+    for pattern, instead in _AS_PEOPLE_WRITE:
+        text = pattern.sub(instead, text)
+    return text
+
+
 def shown(value: Number) -> str:
     """All digits of a whole or finite decimal number, a fraction with its approximation, or ≈ and 15 digits."""
     if isinstance(value, float):
@@ -65,7 +90,8 @@ def shown(value: Number) -> str:
     if rest == 1 and places <= 60:
         digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
         return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-    return f"{value.numerator}/{value.denominator} ≈ {_float(value):.15g}"
+    digits = Context(prec=15).divide(value.numerator, value.denominator)  # a float ends at 1e308
+    return f"{value.numerator}/{value.denominator} ≈ {digits:.15g}"
 
 
 def _evaluate(node: ast.expr, text: str, depth: int) -> Number:
@@ -83,6 +109,8 @@ def _evaluate(node: ast.expr, text: str, depth: int) -> Number:
             return _checked(_OPERATORS[type(op)](_evaluate(left, text, depth + 1), _evaluate(right, text, depth + 1)))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             return _checked(_FUNCTIONS[name](*(_evaluate(item, text, depth + 1) for item in arguments)))
+        case ast.Tuple():
+            raise ToolFailure("There is a comma between two numbers.", "Write 1000 for 1,000, and 3.5 for 3,5.")
     raise ToolFailure(
         f"{(ast.get_source_segment(text, node) or text)[:100]!r} is not known here.",
         f"There are + - * / // % **, numbers, pi, e, tau and {', '.join(sorted(_FUNCTIONS))}.",
