@@ -18,8 +18,7 @@ _OFFSET = re.compile(r"(?:(?:UTC|GMT)\s*)?([+-])\s*(\d{1,2})(?::?([0-5]\d))?", r
 _AFTER_NAMES = ("时间", "市")  # 北京时间, 上海市
 _PLACES = {  # zone -> what else it is called; names of several zones (USA, Russia) are left out
     "Asia/Shanghai": "beijing shenzhen guangzhou hangzhou chengdu wuhan nanjing xian tianjin china 中国 北京 上海 深圳 广州 杭州 成都"
-    " 武汉 南京 西安 天津 重庆 苏州 青岛 厦门 长沙 沈阳 大连 哈尔滨 昆明",
-    "Asia/Urumqi": "乌鲁木齐",
+    " 武汉 南京 西安 天津 重庆 苏州 青岛 厦门 长沙 沈阳 大连 哈尔滨 昆明 乌鲁木齐",
     "Asia/Hong_Kong": "香港 中国香港",
     "Asia/Macau": "澳门 中国澳门",
     "Asia/Taipei": "台北 台湾 中国台湾 臺北",

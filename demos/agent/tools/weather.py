@@ -1,7 +1,8 @@
 """The weather of the function-calling walk-through: `get_current_weather(location, unit)`, answered by Open-Meteo.
 
-Open-Meteo is public and needs no key. A place is looked up by its name first; what stands behind a comma (state, country)
-chooses between places of that name. Knows no forecast.
+Open-Meteo is public and needs no key: for non-commercial use, its data under CC BY 4.0, so every answer names it. A place is looked
+up by its name first; what stands behind a comma (state, country) chooses between places of that name, and without one the
+service's first is taken: the answer says in full which it was. Knows no forecast.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from demos.agent.tools.workplace import ToolFailure, this_call
 
 PLACES, WEATHER = "https://geocoding-api.open-meteo.com", "https://api.open-meteo.com"
 MOST_LOCATION = 100
+_ENDS = "市县区省州"  # 上海市; the lists of the service have 上海
+_REGIONS = ("name", "admin1", "admin2", "country", "country_code")
 _CODES = {  # WMO code table 4677, as far as Open-Meteo uses it
     0: "Sunny", 1: "Mostly sunny", 2: "Partly cloudy", 3: "Overcast", 45: "Fog", 48: "Freezing fog", 51: "Light drizzle", 53: "Drizzle",
     55: "Heavy drizzle", 56: "Light freezing drizzle", 57: "Freezing drizzle", 61: "Light rain", 63: "Rain", 65: "Heavy rain",
@@ -30,6 +33,7 @@ _STATES = {  # as people abbreviate them; the place names of Open-Meteo are writ
     "OK": "Oklahoma", "OR": "Oregon", "PA": "Pennsylvania", "RI": "Rhode Island", "SC": "South Carolina", "SD": "South Dakota",
     "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont", "VA": "Virginia", "WA": "Washington", "WV": "West Virginia",
     "WI": "Wisconsin", "WY": "Wyoming", "DC": "District of Columbia", "UK": "United Kingdom", "USA": "United States",
+    "UNITED STATES OF AMERICA": "United States", "PRC": "China", "UAE": "United Arab Emirates", "KOREA": "South Korea",
 }  # fmt: skip
 
 
@@ -53,20 +57,26 @@ class Weather(Action):
         return {
             "location": _named(place), "temperature": now["temperature_2m"], "unit": unit, "description": _described(now),
             "humidity_percent": now.get("relative_humidity_2m"), "wind_kmh": now.get("wind_speed_10m"), "local_time": now.get("time"),
+            "source": "Open-Meteo.com",
         }  # fmt: skip
 
     def _place(self, location: str) -> Mapping[str, Any]:
         name, *rest = [part.strip() for part in location.replace("，", ",").split(",")]
         if not name or len(location) > MOST_LOCATION:
             raise ToolFailure("The location is empty or too long.", "Name a city, such as San Francisco, CA.")
-        language = "zh" if any("一" <= letter <= "鿿" for letter in location) else "en"  # of the names in the answer
-        asked = {"name": name, "count": "20", "language": language, "format": "json"}
-        answer = self.workplace.web.get(f"{PLACES}/v1/search", asked, cancel=this_call().cancel).json()
-        found = answer.get("results") if isinstance(answer, dict) else None
-        places = [item for item in found or () if isinstance(item, dict) and {"latitude", "longitude"} <= item.keys()]
+        places = self._found(name) or (self._found(name[:-1]) if len(name) > 2 and name[-1] in _ENDS else [])
         if not places:
             raise ToolFailure(f"There is no place named {name!r}.", "Name a city in English, such as San Francisco, CA.")
         return chosen(places, [part for part in rest if part])
+
+    def _found(self, name: str) -> list[Mapping[str, Any]]:
+        """Places of that name, in the order of the service; their names in Chinese where it is Chinese."""
+        language = "zh" if any("一" <= letter <= "鿿" for letter in name) else "en"
+        asked = {"name": name, "count": "20", "language": language, "format": "json"}
+        answer = self.workplace.web.get(f"{PLACES}/v1/search", asked, cancel=this_call().cancel).json()
+        found = answer.get("results") if isinstance(answer, dict) else None
+        places = found if isinstance(found, list) else []
+        return [item for item in places if isinstance(item, dict) and {"latitude", "longitude"} <= item.keys()]
 
     def _now(self, place: Mapping[str, Any], unit: str) -> Mapping[str, Any]:
         asked = {
@@ -82,15 +92,22 @@ class Weather(Action):
 
 def chosen(places: Sequence[Mapping[str, Any]], rest: Sequence[str]) -> Mapping[str, Any]:
     """The first place in the state or country named; the first of all when none was named. Raises `ToolFailure` if none is there."""
-    wanted = [_STATES.get(part.upper().replace(".", ""), part).casefold() for part in rest]
-    fitting = [place for place in places if all(part in _regions(place) for part in wanted)]
+    fitting = [place for place in places if all(_lies_in(place, part) for part in rest)]
     if not fitting:
         raise ToolFailure(f"No such place in {', '.join(rest)}.", f"There is {'; '.join(_named(place) for place in places[:5])}.")
     return fitting[0]
 
 
-def _regions(place: Mapping[str, Any]) -> set[str]:
-    return {str(place[key]).casefold() for key in ("name", "admin1", "admin2", "country", "country_code") if place.get(key)}
+def _lies_in(place: Mapping[str, Any], part: str) -> bool:
+    """Whether `part` names a region of it: an abbreviation (CA is California and Canada), or its name with or without Province, 省."""
+    words = {part.casefold(), _STATES.get(part.upper().replace(".", ""), part).casefold()}
+    regions = {str(place[key]).casefold() for key in _REGIONS if place.get(key)}
+    begun = any(_begins(word, region) or _begins(region, word) for word in words for region in regions)
+    return bool(words & regions) or begun
+
+
+def _begins(text: str, beginning: str) -> bool:
+    return len(beginning) >= (2 if "一" <= beginning[:1] <= "鿿" else 4) and text.startswith(beginning)
 
 
 def _named(place: Mapping[str, Any]) -> str:

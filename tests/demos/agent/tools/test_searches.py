@@ -12,6 +12,7 @@ from ddgs.engines import ENGINES
 from ddgs.results import TextResult
 from lagent.actions import ArxivSearch
 
+from demos.agent.tools import arxiv_search
 from demos.agent.tools.arxiv_search import ORIGIN, Arxiv
 from demos.agent.tools.schemas import specs_of
 from demos.agent.tools.web_search import WebSearch
@@ -54,10 +55,40 @@ def test_arxiv_finds_nothing() -> None:
         assert arxiv(server).get_arxiv_article_information("x") == {"content": "No good Arxiv Result was found"}
 
 
-@pytest.mark.parametrize(("served", "words"), [(Served(status=503), "status 503"), (Served(b"x" * 9, cuts=[3]), "failed")])
+@pytest.mark.parametrize(
+    ("served", "words"),
+    [
+        (Served(status=503), r"status 503\. It asks for a pause"),
+        (Served(status=429), r"status 429\. It asks for a pause"),
+        (Served(status=400), "status 400. Try again later"),
+        (Served(b"x" * 9, cuts=[3]), "failed"),
+        (Served(b"<html><body><script>alert(1)</script>Down for maintenance</body></html>"), "a page instead of a feed"),
+    ],
+)
 def test_arxiv_that_fails_is_said(served: Served, words: str) -> None:
     with stub({"/api/query": served}) as server, pytest.raises(ToolFailure, match=f"arXiv did not answer: .*{words}"):
         arxiv(server).get_arxiv_article_information("x")
+
+
+def test_arxiv_needs_a_query() -> None:
+    with stub({}) as server, pytest.raises(ToolFailure, match="query is empty"):
+        arxiv(server).get_arxiv_article_information(" ")
+
+
+def test_requests_to_arxiv_keep_apart_and_a_stop_does_not_wait() -> None:
+    pace, waited = arxiv_search._Pace(), []
+
+    class Waiting(Cancel):
+        def wait(self, seconds: float) -> bool:
+            waited.append(round(seconds))
+            return False
+
+    for _ in range(3):
+        pace.wait(Waiting())
+    assert waited == [0, 3, 6]
+    stopped = Cancel()
+    stopped.set()
+    pace.wait(stopped)
 
 
 def test_arxiv_is_described_as_lagent_describes_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,6 +33,7 @@ def test_boston(server: Server) -> None:
     assert weather(server, "Boston, MA") == {
         "location": "Boston, Massachusetts, United States", "temperature": 22, "unit": "celsius", "description": "Sunny",
         "humidity_percent": 60, "wind_kmh": 9.5, "local_time": "2026-07-01T08:00",
+        "source": "Open-Meteo.com",
     }  # fmt: skip
     assert "name=Boston&" in server.requests[0].path
     assert "latitude=42.36&longitude=-71.06&temperature_unit=celsius" in server.requests[1].path
@@ -45,6 +46,10 @@ def test_boston(server: Server) -> None:
         ("Boston, UK", "United Kingdom"),
         ("boston， England", "United Kingdom"),
         ("Boston, M.A., USA", "United States"),
+        ("Boston, us", "United States"),
+        ("Boston, United States of America", "United States"),
+        ("Boston, Mass", "United States"),
+        ("Boston, England, GB, ", "United Kingdom"),
     ],
 )
 def test_what_stands_behind_the_comma_chooses(server: Server, location: str, country: str) -> None:
@@ -60,7 +65,9 @@ def test_fahrenheit_is_asked_for(server: Server) -> None:
     ("location", "unit", "words"),
     [
         ("Boston, Texas", "celsius", "No such place in Texas. There is Boston, Massachusetts"),
+        ("Boston, En", "celsius", "No such place in En"),
         ("", "celsius", "empty"),
+        (" , MA", "celsius", "empty"),
         ("Boston", "kelvin", "no unit"),
         ("x" * 200, "celsius", "too long"),
     ],
@@ -94,3 +101,37 @@ def test_a_place_named_in_chinese_is_answered_in_chinese(server: Server) -> None
     server.files["/v1/search"] = said({"results": [{"name": "北京", "country": "中国", "latitude": 39.9, "longitude": 116.4}]})
     assert weather(server, "北京，中国")["location"] == "北京, 中国"
     assert "language=zh" in server.requests[0].path
+
+
+def test_an_abbreviation_with_two_meanings_fits_both(server: Server) -> None:
+    canada = {"name": "London", "admin1": "Ontario", "country": "Canada", "country_code": "CA", "latitude": 43.0, "longitude": -81.2}
+    california = {**canada, "admin1": "California", "country": "United States", "country_code": "US"}
+    server.files["/v1/search"] = said({"results": [canada]})
+    assert weather(server, "London, CA")["location"] == "London, Ontario, Canada"
+    server.files["/v1/search"] = said({"results": [california, canada]})
+    assert weather(server, "London, CA")["location"] == "London, California, United States"
+
+
+def test_a_chinese_city_with_what_it_is_behind_its_name(server: Server) -> None:
+    def answer(path: str) -> object:
+        return {
+            "results": [{"name": "杭州", "admin1": "浙江", "country": "中国", "latitude": 30.2, "longitude": 120.1}]
+            if "%E5%B8%82" not in path
+            else []
+        }
+
+    server.files = _Answering(server.files, answer)
+    assert weather(server, "杭州市，浙江省")["location"] == "杭州, 浙江, 中国"
+    asked = [request.path for request in server.requests if "/v1/search" in request.path]
+    assert len(asked) == 2 and all("language=zh" in path for path in asked)
+
+
+class _Answering(dict[str, Served]):
+    """Places as the query asks for them."""
+
+    def __init__(self, others: dict[str, Served], answer: Callable[[str], object]) -> None:
+        super().__init__(others)
+        self._others, self._answer = others, answer
+
+    def get(self, path: str, default: Served | None = None) -> Served | None:  # type: ignore[override]
+        return said(self._answer(path)) if path.startswith("/v1/search") else self._others.get(path, default)
