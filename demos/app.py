@@ -34,7 +34,7 @@ from shared.errors import BadRequest
 from shared.settings import Settings
 from shared.version import VERSION
 
-TABS = ("chat", "hub")
+TABS = ("chat", "agent", "hub")
 FOLDER = Path(__file__).parent
 FIRST_PORT, PORTS = 7860, 100
 SHARE_WAIT = 4.0  # seconds the start waits for a public link before it says that there is none yet
@@ -79,7 +79,8 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
     users = accounts(settings.auth)
     port = free_port(settings.address, settings.port)
     jobs = Jobs(registry)
-    page = build(App(registry, settings, start_model, jobs))
+    app = App(registry, settings, start_model, jobs)
+    page = build(app)
     stopped = _on_signal()
     launch(page, settings, registry, port=port, users=users)
     try:
@@ -90,6 +91,7 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
             pass
     finally:
         jobs.close()
+        app.ends.close()
         registry.close()  # before the page: answers in flight end, so the server has nothing to wait for
         page.close(verbose=False)
     return 0

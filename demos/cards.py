@@ -140,7 +140,7 @@ def plain_line(elem_id: str) -> gr.HTML:
   line.hidden = !text;
 };"""
         + LIVE,
-        elem_id=elem_id, elem_classes="pz-notice" if "notice" in elem_id else None, apply_default_css=False,
+        elem_id=elem_id, elem_classes=f"pz-{elem_id.rpartition('-')[2]}", apply_default_css=False,
     )  # fmt: skip
 
 
@@ -152,7 +152,8 @@ def download(elem_id: str) -> gr.HTML:
         js_on_load="""watch('value', () => {
   const v = props.value;
   if (!v) return;
-  const link = document.createElement('a'), url = URL.createObjectURL(new Blob([v.text], {type: 'text/markdown;charset=utf-8'}));
+  const type = v.name.endsWith('.json') ? 'application/json' : 'text/markdown;charset=utf-8';
+  const link = document.createElement('a'), url = URL.createObjectURL(new Blob([v.text], {type}));
   link.href = url;
   link.download = v.name;
   link.click();

@@ -25,6 +25,7 @@ MARKS = {
     "on disk": "model.on_disk",
     "endpoint": "model.endpoint",
 }
+LINES = ("title", "notice", "card")  # places that show one line of text
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,12 @@ class ModelPicker:
         self.shown.input(None, self.shown, self.value, js="(model) => model").then(handler, self.value, outputs, **options)
 
 
-def model_picker(first: str) -> ModelPicker:
+def model_picker(first: str, elem_id: str = "model-picker") -> ModelPicker:
     """Filled per visitor by `model_choices`, since its words depend on the language and on what is on disk. It begins with the model
     `first`: whoever is quicker than that must not ask none."""
     shown = gr.Dropdown(
         [first] if first else [], value=first or None, label=label("settings.model"), info=label("settings.model_info"),
-        interactive=True, elem_id="model-picker", filterable=False,
+        interactive=True, elem_id=elem_id, filterable=False,
     )  # fmt: skip
     return ModelPicker(shown, gr.Textbox(first, label=label("settings.model"), visible="hidden"))
 
@@ -127,3 +128,22 @@ def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 def capped(sampling: Sampling, spec: ModelSpec) -> Sampling:
     """`sampling` with an answer no longer than half of what `spec` can hold."""
     return replace(sampling, max_tokens=min(sampling.max_tokens, spec.context // 2)) if spec.context else sampling
+
+
+def message_text(value: Any) -> str:
+    """An edited message as text, however the chatbot wraps it."""
+    if isinstance(value, str):
+        return value
+    parts = value if isinstance(value, list) else [value]
+    return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in parts)
+
+
+def shown(places: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
+    """What a handler gives back for a view: `places` are a conversation tab's components by name. `empty` says whether there is a
+    conversation; where it stands in `values`, the log must too."""
+    given = {name: value for name, value in values.items() if name != "empty"}
+    found = {places[name]: {"text": value} if name in LINES else value for name, value in given.items()}
+    if "empty" in values:
+        found[places["empty"]] = gr.Column(visible=values["empty"])
+        found[places["log"]] = gr.Chatbot(values["log"], visible="hidden" if values["empty"] else True)
+    return found

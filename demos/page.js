@@ -14,6 +14,17 @@
   Object.defineProperty(navigator, "languages", { get: () => [pz.html], configurable: true });
   pz.t = (key) => pz.texts[key] ?? key;
   pz.fill = (element) => element.querySelectorAll("[data-t]").forEach((e) => { e.textContent = pz.t(e.dataset.t) });
+  // An element with attributes, text and listeners; a stranger's words may stand in all of them.
+  pz.make = (tag, set = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(set)) {
+      if (name === "text") node.textContent = value;
+      else if (name === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
+      else if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+    }
+    node.append(...children.filter(Boolean));
+    return node;
+  };
   pz.setLanguage = (lang) => {
     document.cookie = `${pz.cookie}=${lang};path=/;max-age=31536000;SameSite=Lax`;
     const url = new URL(location.href);
@@ -46,7 +57,7 @@
   root.dataset.tab = pz.tabs[fromHash()];
   addEventListener("popstate", show);
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("#tabs button[role=tab]");
+    const button = event.target.closest?.("#tabs>.tab-wrapper button[role=tab]");
     const id = button && pz.tabs[buttons().indexOf(button)];
     if (!id) return;
     root.dataset.tab = id;
@@ -105,6 +116,7 @@
     const follow = () => { if (pinned) log.scrollTop = log.scrollHeight };
     new MutationObserver(follow).observe(log, { childList: true, subtree: true, characterData: true });
     new ResizeObserver(follow).observe(log);  // a card below it takes room
+    log.addEventListener("load", follow, true);  // a picture has a height once it is there
   };
   // Copy gives the answer, without the line of figures under it.
   const clipboard = navigator.clipboard, write = clipboard?.writeText.bind(clipboard);

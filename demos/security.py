@@ -6,7 +6,7 @@ another host. A plain ASGI middleware: Starlette's BaseHTTPMiddleware buffers, a
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -39,3 +39,9 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def from_our_page(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a page of ours, and not from one of another site that a visitor's browser has open. Browsers say
+    so; what is no browser may ask."""
+    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

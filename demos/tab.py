@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.jobs import Jobs
@@ -19,7 +20,7 @@ class App:
     settings panel: a tab puts its own settings there with `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the
     model line of the header, an output for handlers (`demos/cards.py` has its values), `page` the Blocks for load events, `news` says
     when models may have come or gone. These four are set while the page is built, and Any because this module knows no Gradio.
-    `browser_secret` encrypts what a browser keeps."""
+    `browser_secret` encrypts what a browser keeps; `ends` is called when the program ends, for what a tab holds until then."""
 
     registry: Registry
     settings: Settings
@@ -30,6 +31,7 @@ class App:
     page: Any = None
     news: Any = None
     browser_secret: str = ""
+    ends: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True, slots=True)

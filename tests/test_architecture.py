@@ -17,7 +17,7 @@ LAYERS = ("shared", "models", "demos", "launch")  # each may import those before
 HEAVY = ("torch", "transformers")
 TORCH_FOLDERS = ("models/backends/", "models/architectures/")
 SHELL = {f"demos/{name}.py" for name in ("app", "components", "render", "theme", "cards", "labels")}
-GRADIO_NAMES = ("ui.py", "api.py")  # a tab's page, and its endpoint
+GRADIO_NAMES = ("ui.py", "cards.py", "panel.py", "api.py")  # a tab's page with its own components, and its endpoint
 SPECIAL_TOKENS = (
     "<|im_start|>", "<|im_end|>", "<|action_start|>", "<|action_end|>", "<|plugin|>", "<|interpreter|>", "<|endoftext|>", "[UNUSED_TOKEN",
     "<tool_call>", "</tool_call>", "<think>", "</think>", "<|User|>", "<|Bot|>", "<eoa>",

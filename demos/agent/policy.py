@@ -58,6 +58,7 @@ class Desk:
     """Where calls wait for a person: the turn's thread asks, the page decides. One per conversation."""
 
     def __init__(self) -> None:
+        self.allowed: set[str] = set()  # tools that were allowed for good while a run was under way
         self._changed = threading.Condition()
         self._waiting: set[str] = set()
         self._decided: dict[str, Decision] = {}

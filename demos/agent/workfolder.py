@@ -125,6 +125,14 @@ class WorkFolder:
                 file.close()
                 return _place(path, self._root / "fetched" / name)
 
+    def pictures(self) -> Path:
+        """A folder for pictures of runs that came from files, apart from what tools see."""
+        with self._lock:
+            self._check_open()
+            self._make()
+            (self._root / "pictures").mkdir(mode=0o700, exist_ok=True)
+            return self._root / "pictures"
+
     def remove(self) -> None:
         """Remove every file, for good: nothing is taken any more."""
         with self._lock:

@@ -77,6 +77,10 @@ class Workshop:
         """A checked copy of one of `files`, for a download. Raises `BadRequest` when there is no such plain file."""
         return self._files.fetch(name)
 
+    def pictures(self) -> Path:
+        """Where the pictures of runs that came from files are put."""
+        return self._files.pictures()
+
     def variables(self) -> tuple[Variable, ...]:
         """What code defined so far."""
         return self._kernel.variables()

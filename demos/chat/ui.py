@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 MOST_CHARACTERS = 200_000  # of one message; the engine then says whether its tokens fit
 SAVE_SECONDS = 1.0  # how much of an answer a reload may lose
 LATEX = [{"left": left, "right": right, "display": left in ("$$", "\\[")} for left, right in (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"))]
-LINES = ("title", "notice", "card")  # places that show one line of text
 Answering = Callable[[Conversation], Conversation]
 
 
@@ -39,7 +38,7 @@ class ChatTab:
         self.saved = gr.BrowserState(None, storage_key="puyu-chat", secret=app.browser_secret)
         with app.sidebar, gr.Column(elem_classes="pz-for-chat"):
             self._settings()
-        with gr.Column(elem_id="chat-column"):
+        with gr.Column(elem_id="chat-column", elem_classes="pz-column"):
             self._page()
         self.settings = [self.picker.value, self.persona, self.system, *self.sampling.inputs]
         self.places = {
@@ -66,7 +65,7 @@ class ChatTab:
         self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
 
     def _page(self) -> None:
-        with gr.Row(elem_id="chat-strip"):
+        with gr.Row(elem_id="chat-strip", elem_classes="pz-strip"):
             self.title = cards.plain_line("chat-title")
             self.new = gr.Button(label("chat.new"), elem_classes="pz-ghost", size="sm", elem_id="chat-new")
             self.export = gr.Button(label("chat.export"), elem_classes="pz-ghost", size="sm", elem_id="chat-export")
@@ -89,7 +88,7 @@ class ChatTab:
             placeholder=label("chat.ask"), label=label("chat.message"), show_label=False, lines=1, max_lines=8, submit_btn=True,
             stop_btn=False, elem_id="chat-composer", elem_classes="pz-composer", autofocus=True,
         )  # fmt: skip
-        gr.HTML(label("chat.note"), elem_id="chat-note")
+        gr.HTML(label("chat.note"), elem_id="chat-note", elem_classes="pz-note")
         self.file = cards.download("chat-file")
 
     def _wire(self) -> None:
@@ -145,7 +144,7 @@ class ChatTab:
 
     def on_edit(self, request: gr.Request, event: gr.EditData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         index = self._turn_at(conversation, event.index, request)
-        yield from self._answer(conversation, lambda c: turns.edited(c, index, _text(event.value)), settings, request)
+        yield from self._answer(conversation, lambda c: turns.edited(c, index, components.message_text(event.value)), settings, request)
 
     def on_continue(self, request: gr.Request, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         if turns.can_continue(conversation):
@@ -261,14 +260,7 @@ class ChatTab:
         }
 
     def _show(self, values: View) -> dict[Any, Any]:
-        """A view as Gradio wants it; the empty page and the log take turns."""
-        values = dict(values)
-        empty = values.pop("empty", None)
-        shown = {self.places[name]: {"text": value} if name in LINES else value for name, value in values.items()}
-        if empty is not None:
-            shown[self.empty] = gr.Column(visible=empty)
-            shown[self.log] = gr.Chatbot(values["log"], visible="hidden" if empty else True)
-        return shown
+        return components.shown(self.places, values)
 
     def _values(self, settings: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip(["model", "persona", "system", *self.sampling.names], settings, strict=True))
@@ -285,14 +277,6 @@ class ChatTab:
 
     def _t(self, request: gr.Request) -> Strings:
         return strings_for(request, self.app.settings)
-
-
-def _text(value: Any) -> str:
-    """An edited message as text, however the chatbot wraps it."""
-    if isinstance(value, str):
-        return value
-    parts = value if isinstance(value, list) else [value]
-    return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in parts)
 
 
 def build(app: App) -> None:

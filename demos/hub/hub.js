@@ -2,16 +2,7 @@
 // Model names and texts of a hub are strangers' words: they are set with textContent and as attributes, never as HTML.
 // Given by Gradio: element, server (hub_changed, hub_do). A row is redrawn when its values changed, and only then.
 const $ = (selector, from = element) => from.querySelector(selector);
-const make = (tag, set = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(set)) {
-    if (name === "text") node.textContent = value;
-    else if (name === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
-    else if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter(Boolean));
-  return node;
-};
+const make = pz.make;
 const say = (key, values = {}) => pz.t("hub." + key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
 const rows = new Map();      // id -> {node, value, json}

@@ -15,6 +15,7 @@ import gradio as gr
 
 from demos.hub.actions import Actions
 from demos.hub.board import Board
+from demos.security import from_our_page
 from demos.strings import LANGUAGES, Language, Strings
 from demos.tab import App, Tab
 from models import added as added_models
@@ -62,8 +63,7 @@ def _served(board: Board, actions: Actions) -> list[Callable[..., Any]]:
 
     async def hub_do(asked: Any, request: gr.Request) -> dict[str, Any]:
         """With the page as it is afterwards, so that a press shows at once."""
-        foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-        answer = await asyncio.to_thread(actions.do, None if foreign else asked, Strings(_language(asked)))
+        answer = await asyncio.to_thread(actions.do, asked if from_our_page(request.headers) else None, Strings(_language(asked)))
         return {**answer, "now": await asyncio.to_thread(board.now, _text(asked, "token"), _language(asked))}
 
     return [hub_changed, hub_do]

@@ -1,0 +1,58 @@
+"""What goes into a conversation as a file and leaves it as one: uploads, Markdown, saved runs. Gives views; knows no component."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from demos import render
+from demos.agent import export, recording, runs
+from demos.agent.runs import Conversation, Run
+from demos.agent.workshop import Workshop
+from demos.strings import Strings
+from demos.view import View
+from shared.errors import DemoError
+
+
+def attached(workshop: Workshop, paths: Sequence[str], t: Strings, *, whole: bool) -> View:
+    """Uploads into the work folder, under safe names. `whole`: the visitor may read what concerns this machine."""
+    names: list[str] = []
+    error = None
+    try:
+        for path in paths:
+            with open(path, "rb") as file:
+                names.append(workshop.upload(Path(path).name, file))
+    except DemoError as failure:
+        error = _card(failure, t, whole=whole)
+    notice = t("agent.attached", names=", ".join(names)) if names else ""
+    return {"notice": notice, "error": error, "bench": {"files": time.time()}}
+
+
+def opened(workshop: Workshop, path: str) -> Run:
+    """A saved run. Raises `BadRequest` naming what is wrong with the file."""
+    return runs.from_recording(recording.loads(Path(path).read_bytes(), workshop.pictures()))
+
+
+def exported(conversation: Conversation, t: Strings) -> View:
+    """The conversation as Markdown, ready to be downloaded."""
+    if not conversation:
+        return {"notice": t("agent.nothing_yet")}
+    words = {word: t(f"agent.md_{word}") for word in export.WORDS}
+    recorded = [runs.to_recording(conversation, index) for index in range(len(conversation))]
+    return {"file": {"name": "agent.md", "text": export.to_markdown(recorded, words), "at": time.time()}, "notice": ""}
+
+
+def kept(conversation: Conversation, t: Strings, *, whole: bool) -> View:
+    """The last run as a recording, ready to be downloaded."""
+    if not conversation:
+        return {"notice": t("agent.nothing_yet")}
+    try:
+        text = recording.dumps(runs.to_recording(conversation, len(conversation) - 1))
+    except DemoError as failure:
+        return {"error": _card(failure, t, whole=whole)}
+    return {"file": {"name": "run.json", "text": text, "at": time.time()}, "notice": ""}
+
+
+def _card(error: DemoError, t: Strings, *, whole: bool) -> dict[str, str]:
+    return {**render.error_card(error, t, kept=False, whole=whole), "action": ""}
