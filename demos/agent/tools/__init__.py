@@ -19,6 +19,7 @@ from shared.errors import ModelUnavailable
 if TYPE_CHECKING:
     from demos.agent.tools.workplace import Workplace
 
+SECONDS = 30.0  # that a call may take where nothing else is said
 Touch = Literal["network", "code", "files"]
 
 
@@ -32,7 +33,7 @@ class Tool:
     text: str = ""
     place: str = ""
     touches: frozenset[Touch] = frozenset()
-    seconds: float = 30
+    seconds: float = SECONDS
     make: Callable[[], Any] | None = None
     about: str = ""
     example: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,7 +3,7 @@
 Importing the file runs it in this process with all its rights, so it happens for that flag alone, once, and never for a file
 that was uploaded. There is no time limit on it either: a file that never ends its import never lets the program start, and Ctrl+C
 shows where it stands. What is wrong with the file is said with its line. Knows nothing of what the tools do: unless a class says
-otherwise in `touches`, it is taken to reach the network and to run code.
+otherwise in `touches`, it is taken to reach the network and to run code. `docs/agent-tools.md` has an example.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from demos.agent.tools import TOOLS, Tool, Touch
+from demos.agent.tools import SECONDS, TOOLS, Tool, Touch
 from demos.agent.tools.returned import said
 from demos.agent.tools.schemas import specs_of
 from shared.errors import BadRequest, ModelUnavailable
 
+MOST_SECONDS = 3600
 _NAME = re.compile(r"[\w-]{1,64}")
 _LOADED: dict[Path, tuple[Tool, ...]] = {}
 EXAMPLE = "A tool is a class derived from lagent.actions.BaseAction with a docstring and a run method that has one too."
@@ -110,7 +111,8 @@ def _tool(path: Path, action: type[Any]) -> Tool:
     example = getattr(action, "example", {})
     if not isinstance(example, Mapping):
         raise BadRequest(f"{where}: example is no dictionary.", "Give it a value for each argument by its name, or leave it out.")
-    return Tool(made.name, touches=_touches(where, action), make=_maker(action), about=specs[0].description, example=dict(example))
+    seconds, about = _seconds(where, action), specs[0].description
+    return Tool(made.name, touches=_touches(where, action), seconds=seconds, make=_maker(action), about=about, example=dict(example))
 
 
 def _maker(action: type[Any]) -> Any:
@@ -120,6 +122,13 @@ def _maker(action: type[Any]) -> Any:
         return lossless(action())
 
     return make
+
+
+def _seconds(where: str, action: type[Any]) -> float:
+    seconds = getattr(action, "seconds", SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MOST_SECONDS:
+        raise BadRequest(f"{where}: seconds is the time one call may take, up to {MOST_SECONDS}.", "Write it like seconds = 60.")
+    return seconds
 
 
 def _touches(where: str, action: type[Any]) -> frozenset[Touch]:

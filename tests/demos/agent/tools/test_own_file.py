@@ -72,6 +72,8 @@ def test_a_class_becomes_a_tool(tmp_path: Path) -> None:
         (named("Odd", '__tool_name__ = "a tool.of mine"'), "'a tool.of mine' is no name for a tool"),
         (named("Once", '__tool_name__ = "Same"') + named("Again", '__tool_name__ = "Same"'), "Same.*Give the class another name"),
         (named("First", NAMED_SAME) + named("Second", NAMED_SAME), "has two tools named Same"),
+        (named("Slow", "seconds = 1e9"), "Slow: seconds is the time one call may take"),
+        (named("Slower", "seconds = True"), "Slower: seconds is the time one call may take"),
         (named("Exampled", 'example = "x"'), "example is no dictionary"),
         (HEAD + GOOD.format(name="ArxivSearch"), "ArxivSearch.*Give the class another name"),
         (HEAD + GOOD.format(name="Arxiv"), "Arxiv.*Give the class another name"),
