@@ -217,7 +217,9 @@ class Worker:
             self._reason = self._reason or reason
             if self._closed:
                 return
-            if self._pidfd >= 0:
+            if self._how == "unsafe" and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)  # the programs that it started, too
+            elif self._pidfd >= 0:
                 self.signal(signal.SIGKILL)  # bubblewrap then collects what is left of it, and ends
             else:
                 self._process.kill()

@@ -38,7 +38,7 @@ from shared.errors import BadRequest
 START_SECONDS = 90.0  # numpy, pandas and matplotlib from a cold disk
 LONGEST_CODE = 1 << 20  # characters
 CHUNK = 1 << 20
-PATIENCE = 2.0  # seconds that a question waits for a running cell
+PATIENCE = 0.5  # seconds that a question waits for a running cell
 LOST = "Variables and files of this session were lost"
 
 

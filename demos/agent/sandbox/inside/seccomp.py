@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 
 _ALLOWED = """
-    read:0:63 write:1:64 futex:202:98 mmap:9:222 munmap:11:215 mprotect:10:226 brk:12:214 clock_gettime:228:113 newfstatat:262:79
+    read:0:63 write:1:64 futex:202:98 mmap:9:222 munmap:11:215 mprotect:10:226 brk:12:214 newfstatat:262:79
     fstat:5:80 lseek:8:62 close:3:57 madvise:28:233 sched_yield:24:124 readv:19:65 writev:20:66 pread64:17:67 pwrite64:18:68
     preadv:295:69 pwritev:296:70 preadv2:327:286 pwritev2:328:287 close_range:436:436 stat:4:- lstat:6:- statx:332:291 access:21:-
     faccessat:269:48 faccessat2:439:439 statfs:137:43 fstatfs:138:44 getdents:78:- getdents64:217:61 getcwd:79:17 chdir:80:49
@@ -28,7 +28,7 @@ _ALLOWED = """
     getresuid:118:148 getresgid:120:150 getgroups:115:158 arch_prctl:158:- sched_get_priority_max:146:125 sched_get_priority_min:147:126
     getcpu:309:168 rt_sigaction:13:134 rt_sigprocmask:14:135 rt_sigreturn:15:139 rt_sigpending:127:136 rt_sigtimedwait:128:137
     rt_sigsuspend:130:133 sigaltstack:131:132 pause:34:- alarm:37:- setitimer:38:103 getitimer:36:102 restart_syscall:219:128
-    clock_getres:229:114 clock_nanosleep:230:115 nanosleep:35:101 gettimeofday:96:169 time:201:- times:100:153 getrusage:98:165
+    nanosleep:35:101 gettimeofday:96:169 time:201:- times:100:153 getrusage:98:165
     sysinfo:99:179 uname:63:160 getrandom:318:278 getrlimit:97:163 wait4:61:260 waitid:247:95 recvfrom:45:207
 """
 _JUDGED = """
@@ -36,7 +36,8 @@ _JUDGED = """
     openat:257:56 truncate:76:45 sched_getaffinity:204:123 sendto:44:206 socketpair:53:199 chmod:90:- fchmod:91:52 fchmodat:268:53
     fchmodat2:452:452 utime:132:- utimes:235:- utimensat:280:88 futimesat:261:- umask:95:166 openat2:437:437
     setxattr:188:5 lsetxattr:189:6 fsetxattr:190:7 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12
-    flistxattr:196:13 readlink:89:- readlinkat:267:78
+    flistxattr:196:13 readlink:89:- readlinkat:267:78 clock_gettime:228:113 clock_getres:229:114
+    clock_nanosleep:230:115
 """
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -49,6 +50,7 @@ NOT_A_THREAD = 0x7E020000 | 0x80 | 0x2000 | 0x4000  # CLONE_NEW*, PTRACE, VFORK
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)  # descriptors, flags, locks; no owner, signal, lease, notice or larger pipe
 PRCTLS = (15, 16)  # the name of a thread
+CLOCKS = 16  # the numbers of the machine's clocks and of one's own processor time; larger ones name a process
 O_ACCMODE, O_TRUNC = 0o3, 0o1000
 AF_UNIX, SOCK_STREAM, SOCK_FLAGS = 1, 1, 0o4000 | 0o2000000
 
@@ -114,6 +116,10 @@ def _verdicts(pid: int, landlock_abi: int, links: bool) -> dict[str, Block]:
         "tgkill": _among(0, (pid,), errno.EPERM),
         "open": _opening(1) if careful else [_answer(ALLOW)],
         "openat": _opening(2) if careful else [_answer(ALLOW)],
+        **{
+            name: [*_argument(0), (AT_LEAST, 0, 1, CLOCKS), _refuse(errno.EINVAL), _answer(ALLOW)]
+            for name in ("clock_gettime", "clock_getres", "clock_nanosleep")
+        },
         **{name: [_answer(ALLOW) if links else _refuse(errno.EINVAL)] for name in ("readlink", "readlinkat")},
         "truncate": [_refuse(errno.EACCES) if careful else _answer(ALLOW)],
         "socketpair": [

@@ -86,6 +86,7 @@ class Outside:
         other.run("open('other.txt', 'w').write('of another conversation')")
         self.session.run("1")
         self.user = int(next(line for line in self._status() if line.startswith("Uid:")).split()[1])
+        self.sibling = other.pid
         self.victim = self._stack.enter_context(self._victim())
         self._stack.callback(self.victim.kill)
         self.servers = [self._stack.enter_context(server) for server in self._serve()]
@@ -118,10 +119,12 @@ class Outside:
     def _names(self, other_box: str) -> dict[str, object]:
         for name in ("secret", "victim", "emptied"):
             (self.folder / name).write_text("the canary", "utf-8")
+        (self.folder / "link").symlink_to("/a/place/nobody/need/know")
         for path in (self.folder, *self.folder.iterdir()):
-            path.chmod(0o777)
+            if not path.is_symlink():
+                path.chmod(0o777)
             if os.geteuid() == 0:
-                os.chown(path, self.user, self.user)
+                os.chown(path, self.user, self.user, follow_symlinks=False)
         for parent in list(self.folder.parents)[:3]:
             if os.geteuid() == 0 and parent.stat().st_uid == 0 and parent.name.startswith("pytest"):
                 parent.chmod(0o755)
@@ -130,6 +133,7 @@ class Outside:
             "SECRET": f"{self.folder}/secret", "FOLDER": str(self.folder), "TARGET": f"{self.folder}/target",
             "EMPTIED": f"{self.folder}/emptied",
             "VICTIM_FILE": f"{self.folder}/victim", "LIBRARY": str(library), "TEMP": str(Path(other_box).parents[1]),
+            "LINK": f"{self.folder}/link", "SIBLING": self.sibling,
             "APP_FILE": sandbox.folders.__file__, "APP": os.getpid(), "VICTIM": self.victim.pid, "OTHER_FOLDER": other_box,
             "OTHER_FILE": f"{other_box}/other.txt", "PORT": self.servers[0].getsockname()[1], "UDP": self.servers[1].getsockname()[1],
             "UNIX": f"{self.folder}/s", "UNIX_DATAGRAM": f"{self.folder}/d", "ABSTRACT": f"\0puyu-{os.getpid()}-{self.tier}",
