@@ -90,8 +90,8 @@ def shown(value: Number) -> str:
     if rest == 1 and places <= 60:
         digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
         return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-    digits = Context(prec=15).divide(value.numerator, value.denominator)  # a float ends at 1e308
-    return f"{value.numerator}/{value.denominator} ≈ {digits:.15g}"
+    near = Context(prec=15).divide(value.numerator, value.denominator)  # a float ends at 1e308
+    return f"{value.numerator}/{value.denominator} ≈ {near:.15g}"
 
 
 def _evaluate(node: ast.expr, text: str, depth: int) -> Number:

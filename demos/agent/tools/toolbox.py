@@ -122,7 +122,14 @@ def outcome(name: str, answer: Any) -> Outcome:
     files = tuple(text_of(content) for kind, content in found if kind == "file")
     failed = bool(answer.errmsg) or int(answer.state) != 0
     text = text_of(answer.errmsg or "") if failed else "\n".join(text_of(content) for kind, content in found if kind == "text")
-    return Outcome(bounded(text) or (f"{name} failed and did not say why." if failed else "(no output)"), images, files, error=failed)
+    return Outcome(bounded(text) or _wordless(name, len(images), failed), images, files, error=failed)
+
+
+def _wordless(name: str, images: int, failed: bool) -> str:
+    """What a model reads of an answer without text: it would run a plot again that it does not know of."""
+    if failed:
+        return f"{name} failed and did not say why."
+    return f"(no text; {images} {'picture is' if images == 1 else 'pictures are'} shown to the user)" if images else "(no output)"
 
 
 def _item(item: Any) -> tuple[str, Any]:

@@ -58,6 +58,13 @@ def test_text_pictures_and_files_come_back() -> None:
     assert session.asked == [("2 + 2", 20)]
 
 
+def test_a_picture_without_text_is_told() -> None:
+    plot = Image("plot.png", "0" * 64, 4, 4)
+    for images, told in (((plot,), "1 picture is"), ((plot, plot), "2 pictures are")):
+        box = Toolbox(TOOL, Workplace(session=Recorder(Result("", images))))
+        assert box.call(INTERPRETER, {"command": "plot()"}, cancel=Cancel()).text == f"(no text; {told} shown to the user)"
+
+
 def test_an_error_keeps_what_was_printed_and_drawn() -> None:
     plot = Image("plot.png", "0" * 64, 4, 4)
     session = Recorder(Result("before\nZeroDivisionError: division by zero", (plot,), error="ZeroDivisionError: division by zero"))
