@@ -124,7 +124,7 @@ class Kernel:
 
     def _fill(self, session: Session) -> list[str]:
         """Put into the kernel what it has not; a line for each file that it did not take."""
-        if self._pid != session.pid:
+        if not self._pid or self._pid != session.pid:
             self._put, self._pid = {}, 0
         notes = []
         for name, stamp in self._folder.stamps().items():
