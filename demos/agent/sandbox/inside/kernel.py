@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from IPython.core.displayhook import DisplayHook
@@ -25,9 +26,14 @@ from traitlets.config import Config
 MOST_IMAGES = 10  # of one cell
 MOST_PIXELS = 4_000_000
 MOST_IMAGE_BYTES = 6_000_000
-CHINESE = (
-    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
-    "Microsoft YaHei", "SimHei",
+CHINESE = (  # the first that is installed stands in for the others
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Noto Sans CJK JP", "Noto Sans CJK TC", "Droid Sans Fallback", "Arial Unicode MS",
+)  # fmt: skip
+ASKED = (  # what code names for Chinese text, whatever the machine has
+    *CHINESE, "SimSun", "NSimSun", "KaiTi", "FangSong", "DengXian", "STHeiti", "STSong", "STKaiti", "STFangsong", "Heiti SC", "Heiti TC",
+    "Songti SC", "Kaiti SC", "PingFang HK", "PingFang TC", "Hiragino Sans GB", "Source Han Sans CN", "Source Han Serif SC",
+    "Noto Serif CJK SC", "WenQuanYi Zen Hei Sharp", "LXGW WenKai", "Sarasa Gothic SC",
 )  # fmt: skip
 SHAPED = (("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"))
 NO_PROGRAMS = "Other programs cannot be started here, and packages cannot be installed: only Python runs."
@@ -158,9 +164,7 @@ class Kernel:
         import matplotlib.pyplot as plt
         from matplotlib import font_manager
 
-        known = {font.name for font in font_manager.fontManager.ttflist}
-        chinese = [name for name in CHINESE if name in known]
-        matplotlib.rcParams["font.sans-serif"] = ["DejaVu Sans", *chinese]
+        _prepare_fonts(font_manager)
         plt.show = lambda *arguments, **more: self._flush_figures()
 
     def _flush_figures(self) -> None:
@@ -194,6 +198,21 @@ def _png(figure: Any) -> bytes:
         warnings.simplefilter("ignore")  # a glyph that is missing is said once for every glyph
         figure.savefig(target, format="png", dpi=dpi, bbox_inches=None)
     return target.getvalue()
+
+
+def _prepare_fonts(manager: Any) -> None:
+    """Chinese characters come from a Chinese font that is installed, whatever font code asks for; all others from the one asked for.
+
+    matplotlib turns to the next family of a text for a character that the first has not, but not within `font.sans-serif`."""
+    fonts = manager.fontManager.ttflist
+    known = {font.name for font in fonts}
+    chinese = next((name for name in CHINESE if name in known), None)
+    if chinese is None:
+        return
+    faces = [font for font in fonts if font.name == chinese]
+    fonts += [replace(face, name=name) for name in ASKED if name not in known for face in faces]
+    families = manager.FontProperties.get_family
+    manager.FontProperties.get_family = lambda self: list(dict.fromkeys([*families(self), chinese]))
 
 
 def _prepare_pandas() -> None:

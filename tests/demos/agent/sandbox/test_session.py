@@ -264,3 +264,38 @@ def test_closing_ends_a_running_cell(opened: Opener) -> None:
     session.close()
     thread.join(20)
     assert results[0].state_lost and not Path(f"/proc/{pid}").exists()
+
+
+CHINESE_PLOT = """
+import io, warnings, matplotlib, matplotlib.pyplot as plt
+from matplotlib import font_manager
+def boxes(settings):
+    plt.rcdefaults()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        plt.rcParams.update(settings)
+        plt.figure(); plt.plot([-2, 1]); plt.title("收入与支出 −1"); plt.xlabel("年份", fontweight="bold")
+        plt.savefig(io.BytesIO()); plt.close()
+    return sorted({str(warning.message) for warning in told})
+fonts = {font.name for font in font_manager.fontManager.ttflist}
+"""
+USUAL = [
+    "", "'font.sans-serif': ['SimHei']", "'font.family': 'SimHei'", "'font.family': ['Microsoft YaHei', 'sans-serif']",
+    "'font.sans-serif': ['Arial Unicode MS', 'SimHei'], 'axes.unicode_minus': False", "'font.sans-serif': ['PingFang SC']",
+    "'font.family': 'sans-serif'", "'font.family': 'serif', 'font.serif': ['SimSun']", "'font.family': 'monospace'",
+    "**matplotlib.style.library['seaborn-v0_8']",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", USUAL)
+def test_chinese_in_a_plot_is_no_boxes(session: Session, settings: str) -> None:
+    """As models write it for every machine: with a font that is not installed here. Without any Chinese font there is nothing to draw."""
+    there = session.run(
+        f"{CHINESE_PLOT}sorted(fonts & {{'Noto Sans CJK SC', 'Noto Sans CJK JP', 'WenQuanYi Micro Hei', 'PingFang SC'}})"
+    ).text
+    told = session.run(f"boxes({{{settings}}})")
+    assert told.error is None
+    if there == "[]":
+        assert "Glyph 25910" in told.text
+    else:
+        assert told.text == "[]"
