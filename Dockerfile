@@ -3,9 +3,10 @@
 # docker run -p 7860:7860 -v puyu-data:/data puyu-studio
 FROM python:3.12-slim
 
-# llama.cpp is built with OpenMP, whose library slim images lack
+# llama.cpp is built with OpenMP, whose library slim images lack; bubblewrap isolates model-written code where the host allows it
+# (docs/sandbox.md); the font draws Chinese in its plots
 RUN apt-get update -qq \
-    && apt-get install -qq -y --no-install-recommends libgomp1 \
+    && apt-get install -qq -y --no-install-recommends libgomp1 bubblewrap fonts-wqy-microhei \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --uid 1000 --create-home studio && install -d -o studio -g studio /data

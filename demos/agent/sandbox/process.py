@@ -263,11 +263,11 @@ def _popen(launch: Order, passed: tuple[int, ...], text: int) -> subprocess.Pope
     )  # fmt: skip
 
 
-def _inner_pid(info: int, *, behind_first: bool) -> int:
+def _inner_pid(info: int, *, behind_first: bool, seconds: float = START_SECONDS) -> int:
     """The worker's process id: what bubblewrap tells, or the one child of it. Closes `info`.
 
     Raises ValueError when bubblewrap ended before, TimeoutError when it says nothing."""
-    told, give_up = b"", time.monotonic() + START_SECONDS
+    told, give_up = b"", time.monotonic() + seconds
     with open(info, "rb", buffering=0) as file:
         while select.select([file], [], [], max(0.0, give_up - time.monotonic()))[0]:
             data = file.read(4096)

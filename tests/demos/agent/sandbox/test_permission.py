@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from demos.agent import sandbox
+from demos.agent.sandbox import process
 from demos.agent.sandbox.diagnosis import sandbox_tier
 from demos.agent.sandbox.permission import permission
 from demos.finding import Surroundings
 from shared.settings import Settings
+from tests.demos.agent.sandbox.test_lifecycle import gone
 
 LOCAL, PUBLIC = Settings(), Settings(share=True)
 HERE = sandbox.Machine.here()
+ROOT = Path(__file__).parents[4]
+needs_landlock = pytest.mark.skipif(bool(HERE.missing()), reason=HERE.missing())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,89 @@ def test_an_installed_bubblewrap_that_fails_is_not_believed() -> None:
     assert sandbox.tier(broken) != "A"
 
 
-def test_unsafe_runs_and_is_asked_for() -> None:
-    machine = replace(HERE, landlock=0)
-    with sandbox.open_session(machine=machine, unsafe=True) as session:
-        assert session.run("1 + 1").text == "2" and "Killed" not in session.run("x = 1").text
+@pytest.fixture
+def bubblewrap(tmp_path: Path) -> Callable[[str], sandbox.Machine]:
+    """A machine whose bubblewrap is this shell script; it writes a line for each start."""
+
+    def machine(script: str) -> sandbox.Machine:
+        path = tmp_path / "bwrap"
+        path.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\n{script}\n", "utf-8")
+        path.chmod(0o755)
+        return replace(HERE, bubblewrap=str(path))
+
+    return machine
+
+
+@needs_landlock
+def test_two_threads_that_ask_at_once_examine_once(bubblewrap: Callable[[str], sandbox.Machine], tmp_path: Path) -> None:
+    machine, found = bubblewrap("exit 1"), []
+    threads = [threading.Thread(target=lambda: found.append(sandbox.examination(machine))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert [one.tier for one in (*found, sandbox.examination(machine))] == ["B"] * 4
+    assert len((tmp_path / "starts").read_text("utf-8").split()) == 2  # once, and once more before it is given up
+
+
+def test_a_bubblewrap_that_never_answers_is_given_up() -> None:
+    said, never = os.pipe()
+    with open(never, "wb"), pytest.raises(TimeoutError, match="did not say"):
+        process._inner_pid(said, behind_first=False, seconds=0.1)
+
+
+def test_an_examination_leaves_no_thread_and_no_file(bubblewrap: Callable[[str], sandbox.Machine]) -> None:
+    sandbox.examination(bubblewrap("exit 2"))
+    for thread in threading.enumerate():
+        if thread.name == "sandbox-keeper" and thread is not sandbox._keeper()._thread:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert not list(sandbox.folders.base().glob("canary-*"))
+
+
+BARE = replace(HERE, landlock=0)
+
+
+@pytest.fixture
+def unsafe() -> Iterator[sandbox.Session]:
+    with sandbox.open_session(machine=BARE, unsafe=True) as session:
+        yield session
+
+
+def test_unsafe_runs_and_says_so(unsafe: sandbox.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unsafe.isolation == "unsafe" and unsafe.run("1 + 1").text == "2"
+    assert unsafe.run("import subprocess; subprocess.run(['echo', 'hi'], capture_output=True).stdout").text == "b'hi\\n'"
+    asked = replace(LOCAL, unsafe_code_interpreter=True)
+    (finding,) = sandbox_tier(Surroundings(asked, {}, Path()), BARE)
+    assert finding.status == "warn" and "code runs unprotected, as was asked for" in finding.detail
+
+
+def test_unsafe_gets_no_environment_and_has_limits(unsafe: sandbox.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    unsafe.restart()
+    assert "canary" not in unsafe.run("import os; dict(os.environ)").text
+    assert unsafe.run("x = 1\nwhile True: pass", timeout=0.5).error == "KeyboardInterrupt" and unsafe.run("x").text == "1"
+    if HERE.system == "Linux":
+        assert unsafe.run("bytearray(8 << 30)").error == "MemoryError"
+
+
+def test_unsafe_programs_end_with_the_session() -> None:
+    with sandbox.open_session(machine=BARE, unsafe=True) as session:
+        pid = int(session.run("import subprocess; subprocess.Popen(['sleep', '600']).pid").text)
+    assert gone(pid)
+
+
+def test_unsafe_is_never_what_one_gets_unasked() -> None:
+    for machine in (HERE, BARE):
+        with pytest.raises(sandbox.SandboxUnavailable):
+            sandbox.open_session("unsafe", machine=machine)
+    with pytest.raises(sandbox.SandboxUnavailable):
+        sandbox.open_session("B", machine=BARE, unsafe=True)
+    if sandbox.tier() != "none":
+        with sandbox.open_session(unsafe=True) as session:
+            assert session.isolation == sandbox.tier()
+
+
+def test_who_installs_the_program_gets_bubblewrap() -> None:
+    for name in ("Dockerfile", "packages.txt", ".ci/run"):
+        assert "bubblewrap" in re.findall(r"[\w-]+", re.sub(r"^#.*$", "", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE)), name
