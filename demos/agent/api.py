@@ -6,6 +6,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -72,7 +73,14 @@ def _states(
                 steps.take(event)
         if not steps.finished:
             yield steps.value()
-    yield steps.whole(lambda name: workshop.fetch(name).read_bytes())
+    yield steps.whole(partial(_content, workshop))
+
+
+def _content(workshop: Workshop, name: str) -> bytes | None:
+    try:
+        return workshop.fetch(name).read_bytes()
+    except BadRequest:  # somebody's own tool may name what is not in the work folder
+        return None
 
 
 class _Tick:

@@ -17,7 +17,7 @@ from shared.events import ReasoningDelta, TextDelta
 from shared.messages import Image
 
 MOST_DATA = 8 << 20  # bytes of pictures and files that travel inside an answer
-Read = Callable[[str], bytes]  # a file of the conversation, by name
+Read = Callable[[str], bytes | None]  # a file of the conversation, by name; None when there is none
 
 
 @dataclass(slots=True)
@@ -76,7 +76,8 @@ class Steps:
         return found
 
     def whole(self, read: Read) -> dict[str, Any]:
-        """The same with every picture and file in base64, as far as `MOST_DATA` goes: `data` of the others is None."""
+        """The same with every picture and file in base64, as far as `MOST_DATA` goes: `data` of the others is None, and of what is
+        not there."""
         room = _Room()
         for id, step in self._calls.items():
             step["images"] = list(_pictures(self._images.get(id, ()), room))
@@ -88,8 +89,8 @@ class _Room:
     def __init__(self) -> None:
         self._left = MOST_DATA
 
-    def take(self, data: bytes) -> str | None:
-        if len(data) > self._left:
+    def take(self, data: bytes | None) -> str | None:
+        if data is None or len(data) > self._left:
             return None
         self._left -= len(data)
         return base64.b64encode(data).decode("ascii")
@@ -98,7 +99,14 @@ class _Room:
 def _pictures(images: Iterable[Image], room: _Room) -> Iterator[dict[str, Any]]:
     for image in images:
         path = Path(image.path)
-        yield {"name": path.name, "width": image.width, "height": image.height, "data": room.take(path.read_bytes())}
+        yield {"name": path.name, "width": image.width, "height": image.height, "data": room.take(_content(path))}
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # a picture of somebody's own tool may be anywhere, or gone
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -103,9 +103,9 @@ class WorkFolder:
         if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
             raise BadRequest(f"{name[:80]!r} is no file of this conversation.", "Choose one from the list.")
         try:
-            for depth in range(1, len(parts)):
-                if not stat.S_ISDIR(os.lstat(self.files.joinpath(*parts[:depth])).st_mode):
-                    raise NotADirectoryError
+            for depth in range(1, len(parts) + 1):  # the last part again below, where the system can open without following
+                if stat.S_ISLNK(os.lstat(self.files.joinpath(*parts[:depth])).st_mode):
+                    raise BadRequest(f"{name[:80]!r} is a link, or lies behind one.", "Choose one from the list.")
             file = open(os.open(self.files / name, os.O_RDONLY | _NO_FOLLOW), "rb")  # noqa: SIM115 (it is given away)
         except OSError as error:
             raise BadRequest(f"There is no file {name[:80]!r} in this conversation.", "Choose one from the list.") from error

@@ -84,10 +84,12 @@ def picture(path: Path, data: bytes) -> Image:
 
 def test_pictures_and_files_travel_while_there_is_room(tmp_path: Path) -> None:
     small, big = picture(tmp_path / "a.png", b"png"), picture(tmp_path / "b.png", bytes(MOST_DATA))
+    gone = Image(str(tmp_path / "gone.png"), small.sha256, 3, 2)
     files = {"t.csv": b"1,2", "out/big.bin": bytes(MOST_DATA - 5), "last": b"2B"}
-    steps = after(StepBegun(1), proposed("call_1"), CallDone("call_1", "drawn", 0.1, False, (small, big), tuple(files)))
-    [step] = steps.whole(files.__getitem__)["steps"]
+    done = CallDone("call_1", "drawn", 0.1, False, (small, big, gone), (*files, "missing"))
+    [step] = after(StepBegun(1), proposed("call_1"), done).whole(files.get)["steps"]
     assert [(image["name"], image["width"], image["height"], image["data"]) for image in step["images"]] == [
-        ("a.png", 3, 2, base64.b64encode(b"png").decode()), ("b.png", 3, 2, None),
+        ("a.png", 3, 2, base64.b64encode(b"png").decode()), ("b.png", 3, 2, None), ("gone.png", 3, 2, None),
     ]  # fmt: skip
-    assert [(file["name"], file["data"]) for file in step["files"]] == [("t.csv", "MSwy"), ("out/big.bin", None), ("last", "MkI=")]
+    found = [(file["name"], file["data"]) for file in step["files"]]
+    assert found == [("t.csv", "MSwy"), ("out/big.bin", None), ("last", "MkI="), ("missing", None)]
