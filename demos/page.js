@@ -108,7 +108,8 @@
     seen.add(log);
     let pinned = true, last = 0;
     log.addEventListener("scroll", () => {
-      if (log.scrollTop < last - 2) pinned = false;
+      if (log.scrollHeight - log.scrollTop - log.clientHeight < 2) pinned = true;  // also where it only moved because there is more room
+      else if (log.scrollTop < last - 2) pinned = false;
       else if (log.scrollHeight - log.scrollTop - log.clientHeight < 80) pinned = true;
       last = log.scrollTop;
     }, { passive: true });

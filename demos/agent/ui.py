@@ -25,7 +25,7 @@ from shared.errors import BadRequest, DemoError
 
 MOST_CHARACTERS = 200_000  # of one task
 REPLAY_SECONDS = 12.0  # a recorded run takes to be shown again
-STARTERS = ("calculator", "weather", "plot", "arxiv")
+STARTERS = ("agent.starter_calculator", "agent.starter_weather", "agent.starter_plot", "agent.starter_arxiv")
 Change = Callable[[Conversation], Conversation]
 
 
@@ -69,10 +69,7 @@ class AgentTab:
         with gr.Column(elem_id="agent-empty") as self.empty:
             gr.HTML(label("agent.hero"), elem_id="agent-hero")
             with gr.Row(elem_id="agent-starters"):
-                self.starters = [
-                    (gr.State(f"agent.starter_{name}"), gr.Button(label(f"agent.starter_{name}"), elem_classes="pz-starter"))
-                    for name in STARTERS
-                ]
+                self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in STARTERS]
         self.log = gr.Chatbot(
             elem_id="agent-log", elem_classes=["pz-chat", "pinchat"], autoscroll=False, label=label("chat.log"), show_label=False,
             visible="hidden", editable="user", buttons=["copy"], feedback_options=None, height=None,
