@@ -5,6 +5,7 @@ Gradio is imported here, in cards.py, components.py, labels.py, render.py, theme
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import gradio as gr
 from gradio import networking
@@ -87,8 +89,7 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
         _say(start_lines(settings, page.server_port, os.environ))
         if settings.share and not os.environ.get("SPACE_ID"):
             _share(page)
-        while not stopped.wait(0.5):  # a timeout, because Windows does not interrupt an endless wait
-            pass
+        _until_told(stopped)
     finally:
         jobs.close()
         app.ends.close()
@@ -196,12 +197,21 @@ def _share(page: gr.Blocks) -> None:
         _say(["No public link yet: the tunnel server does not answer. The page works at the address above; a link is printed if it comes."])
 
 
-def _on_signal() -> threading.Event:
-    stopped = threading.Event()
+def _on_signal() -> SimpleQueue[int]:
+    """Ctrl-C and SIGTERM from now on, as they come. Not an Event: its lock is no lock for a handler, which can interrupt its own wait
+    while that holds it, and then waits for ever; putting into a SimpleQueue is safe there."""
+    stopped: SimpleQueue[int] = SimpleQueue()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
+            signal.signal(number, lambda received, _: stopped.put(received))
     return stopped
+
+
+def _until_told(stopped: SimpleQueue[int]) -> None:
+    while True:
+        with contextlib.suppress(Empty):
+            stopped.get(timeout=0.5)  # because Windows does not interrupt an endless wait
+            return
 
 
 def _say(lines: Sequence[str]) -> None:

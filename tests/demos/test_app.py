@@ -211,6 +211,29 @@ def test_it_serves_until_it_is_told_to_stop() -> None:
             assert process.stderr is not None and process.stderr.read() == ""
 
 
+AT_ANY_MOMENT = """
+import signal, sys, threading, os
+from demos import app
+stopped = app._on_signal()
+def trace(frame, event, argument):
+    if frame.f_code.co_filename == threading.__file__:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGTERM)
+    return trace
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+sys.settrace(trace)
+app._until_told(stopped)
+sys.settrace(None)
+print("told")
+"""
+
+
+def test_a_signal_in_the_middle_of_the_wait_for_it_is_heard() -> None:
+    """The handler runs in the thread that waits: where the wait holds a lock at that moment, the handler must not need it."""
+    done = subprocess.run([sys.executable, "-c", AT_ANY_MOMENT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "told\n", done.stderr
+
+
 def test_a_port_in_use_ends_with_one_line_and_code_2() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
