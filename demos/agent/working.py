@@ -87,6 +87,7 @@ def _going(app: App, workshop: Workshop, turn: _Turn, choices: Choices, t: Strin
     task = choices.task(spec)
     turn.conversation = runs.with_last(turn.conversation, model=spec.id, tools=choices.on)
     names: dict[str, str] = {}
+    yield {"stage": {"title": t("agent.preparing"), "detail": "", "done": 0, "total": 0}}
 
     def work(emit: Callable[[AgentEvent], None]) -> None:
         toolbox = workshop.toolbox(choices.on)
