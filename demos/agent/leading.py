@@ -1,59 +1,79 @@
-"""Tools for models that were never taught to call any: they are led. First the choice of a tool (or of answering), which can
-only be one of the names; then each required argument by itself; or else the answer.
+"""Tools for models that were never taught to call any: they are led. First the choice of what the task is about (each tool has
+a word), then each argument by itself; or else the answer, which begins with what the tool said.
 
-The conversation goes out as plain words, so any dialect will do. A call that was made before is not made again: a weak model
-would choose it forever. Knows no budget and runs no tool.
+The conversation goes out as plain words, so any dialect will do. A task gets one call: what a weak model asks for once it has a
+result is nonsense, nearly always. Knows no budget and runs no tool.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demos.agent import asking
 from demos.agent.asking import Answer, Emit
 from demos.agent.events import Exchange
+from demos.agent.lessons import TALK, Lesson, choices, lessons
 from shared import loose_json
 from shared.call_text import without_fence
 from shared.chatml import INTERPRETER
-from shared.engine import Cancel, Engine, ModelSpec, Sampling, ToolSpec
-from shared.events import DoneReason
+from shared.engine import Cancel, Cancelled, Engine, ModelSpec, Sampling, ToolSpec
+from shared.events import TextDelta
 from shared.messages import Message, Reasoning, Text, ToolCall, ToolResult, assistant, system, user
 
-ANSWER = "answer"  # chosen instead of a tool
-SMALL_TALK = "Hello, who are you?"
-EXAMPLES = {"calculator": "What is 12 * 7?", INTERPRETER.lower(): "Draw a sine curve."}  # by the tool's name in small letters
 _ARGUMENT_TOKENS = 256
-_ENDS = {"expression": ("=",)}  # by the argument's name: a weak model goes on to solve what it was to copy
 _CODE_TOKENS = 1024
+_ENDS = {"expression": ("=",)}  # by the parameter's name: a weak model goes on to solve what it was to copy
+_MOST_QUOTED = 300  # characters of a result that an answer begins with; a longer one is for the model to sum up
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Leader:
+    """One turn. `exchanges` grows with each question to the model."""
+
     engine: Engine
     spec: ModelSpec
     meta: str
     sampling: Sampling
-    tools: tuple[ToolSpec, ...]
+    lessons: Mapping[str, Lesson]
     cancel: Cancel
+    exchanges: list[Exchange] = field(default_factory=list)
 
-    def choosing(self, conversation: Sequence[Message]) -> list[Message]:
-        """Examples of choices, then the conversation. Of four wordings tried with a model of 135M this one alone told sums from
-        small talk: a question after the conversation was answered with the same tool whatever it was."""
-        shown = [(EXAMPLES[tool.name.lower()], tool.name) for tool in self.tools if tool.name.lower() in EXAMPLES]
-        examples = [told for task, name in [*shown, (SMALL_TALK, ANSWER)] for told in (user(task), assistant(name))]
-        head = [system(_listed(self.tools)), *examples]
-        return asking.fitted(self.engine, self.spec, head, _alternating([*in_words(conversation)]), self.sampling, ())
+    def choose(self, conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> ToolSpec | None:
+        """Examples of choices, then the conversation: a question after it was answered with the same tool whatever it was."""
+        words = {self.lessons[tool.name].word: tool for tool in tools}
+        lines = [f"- {word}: {_one_line(tool.description)}" for word, tool in words.items()]
+        head = [system("\n".join(("You say what a task is about.", *lines, f"- {TALK}: No tool is needed.")))]
+        for task, word in choices(self.lessons.values()):
+            head += [user(task), assistant(word)]
+        sampling = replace(self.sampling, one_of=(*words, TALK))
+        return words.get(self.ask(self.after(head, conversation), sampling, _quiet).text)
 
-    def said(self, conversation: Sequence[Message], request: Message | None) -> list[Message]:
-        head = [system(self.meta)] if self.meta.strip() else []
-        said = [*in_words(conversation), *([request] if request else [])]
-        return asking.fitted(self.engine, self.spec, head, _alternating(said), self.sampling, ())
+    def after(self, head: Sequence[Message], conversation: Sequence[Message], *more: Message) -> list[Message]:
+        said = _alternating([*in_words(conversation), *more])
+        return asking.fitted(self.engine, self.spec, head, said, self.sampling, ())
 
     def ask(self, messages: Sequence[Message], sampling: Sampling, emit: Emit) -> Answer:
-        return asking.ask(self.engine, self.spec, messages, sampling, tools=(), cancel=self.cancel, emit=emit)
+        """Raises `Cancelled` where nothing of it is shown: half a choice or argument is none."""
+        answer = asking.ask(self.engine, self.spec, messages, sampling, tools=(), cancel=self.cancel, emit=emit)
+        self.exchanges.extend(answer.exchanges)
+        if answer.reason == "cancelled" and emit is _quiet:
+            raise Cancelled
+        return answer
+
+    def answer(self, conversation: Sequence[Message], emit: Emit) -> Answer:
+        """After a tool's result it is begun with that result: a weak model makes up another one."""
+        head = [system(self.meta)] if self.meta.strip() else []
+        begun = _begun(conversation) if "prefill" in self.spec.capabilities else ""
+        if not begun:
+            return self.ask(self.after(head, conversation), self.sampling, emit)
+        emit(TextDelta(begun))
+        sampling = replace(self.sampling, stop=(*self.sampling.stop, "\n\n"))  # what it adds later on is nonsense
+        answer = self.ask(self.after(head, conversation, assistant(begun)), sampling, emit)
+        return replace(answer, text=begun + answer.text)
 
 
 def ask(
@@ -61,22 +81,16 @@ def ask(
     cancel: Cancel, emit: Emit,
 ) -> Answer:  # fmt: skip
     """One turn of a led model: an answer with one call, or with a text. Only the text of an answer is emitted."""
-    leader = _Leader(engine, spec, meta, sampling, tuple(tools), cancel)
-    names = [tool.name for tool in tools]
-    choice = leader.ask(leader.choosing(conversation), replace(sampling, one_of=(*names, ANSWER)), _quiet)
-    exchanges = list(choice.exchanges)
-    tool = next((tool for tool in tools if tool.name == choice.text), None)
-    if choice.reason == "cancelled":
-        return Answer("", "", (), "cancelled", tuple(exchanges))
-    if tool is not None:
-        arguments, reason = _arguments(leader, conversation, tool, exchanges)
-        call = ToolCall("call_1", tool.name, arguments)
-        if reason == "cancelled":
-            return Answer("", "", (), "cancelled", tuple(exchanges))
-        if not _was_made(conversation, call):
-            return Answer("", "", (call,), reason, tuple(exchanges))
-    answer = leader.ask(leader.said(conversation, None), sampling, emit)
-    return replace(answer, exchanges=(*exchanges, *answer.exchanges))
+    leader = _Leader(engine, spec, meta, sampling, lessons(tools), cancel)
+    try:
+        tool = None if conversation[-1].role == "tool" else leader.choose(conversation, tools)
+        if tool is not None:
+            call = ToolCall("call_1", tool.name, _arguments(leader, conversation, tool))
+            return Answer("", "", (call,), "stop", tuple(leader.exchanges))
+        answer = leader.answer(conversation, emit)
+    except Cancelled:
+        return Answer("", "", (), "cancelled", tuple(leader.exchanges))
+    return replace(answer, exchanges=tuple(leader.exchanges))
 
 
 def in_words(conversation: Sequence[Message]) -> Iterator[Message]:
@@ -108,42 +122,69 @@ def _alternating(messages: Sequence[Message]) -> list[Message]:
     return found
 
 
-def _listed(tools: Sequence[ToolSpec]) -> str:
-    lines = [f"- {tool.name}: {' '.join(tool.description.split())[:300]}" for tool in tools]
-    return "\n".join(("You choose the tool for a task.", *lines, f"- {ANSWER}: No tool is needed."))
+def _begun(conversation: Sequence[Message]) -> str:
+    """The results of the last calls in a sentence; empty where the last word is not a tool's, or is too long to be repeated."""
+    results = [part for part in conversation[-1].parts if isinstance(part, ToolResult)] if conversation[-1].role == "tool" else []
+    said = [_flat(result.content) for result in results]
+    if not said or any(not text or len(text) > _MOST_QUOTED for text in said):
+        return ""
+    task = next((message.text for message in reversed(conversation) if message.role == "user"), "")
+    good, bad, end = ("结果是：", "工具没有成功：", "。") if _CHINESE.search(task) else ("The result is ", "The tool failed: ", ".")
+    ends = tuple(".!?。！？")
+    return " ".join(
+        f"{bad if result.error else good}{text}{'' if text.endswith(ends) else end}" for result, text in zip(results, said, strict=True)
+    )
 
 
-def _arguments(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, exchanges: list[Exchange]) -> tuple[str, DoneReason]:
-    """The required arguments as JSON, asked for one after the other."""
+def _flat(content: str) -> str:
+    """A JSON object of plain values as a line of words, anything else on one line as it is."""
+    try:
+        value = loose_json.read_whole(content)
+    except ValueError:
+        value = None
+    if isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values()):
+        content = ", ".join(f"{name} {item}" for name, item in value.items())
+    return " ".join(content.split())
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:300]
+
+
+def _arguments(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec) -> str:
+    """As JSON, asked for one after the other: those that are required, and those that the tool's examples have."""
     properties, required = tool.parameters.get("properties"), tool.parameters.get("required")
     properties = properties if isinstance(properties, Mapping) else {}
-    found: dict[str, Any] = {}
-    for name in required if isinstance(required, list | tuple) else []:
-        schema = properties.get(name)
-        schema = schema if isinstance(schema, Mapping) else {}
-        answer = _argument(leader, conversation, tool, str(name), schema)
-        exchanges += answer.exchanges
-        if answer.reason == "cancelled":
-            return "", "cancelled"
-        found[str(name)] = _value(answer.text, schema, code=tool.name == INTERPRETER)
-    return loose_json.write(found), "stop"
+    shown = [name for name in leader.lessons[tool.name].parameters if name in properties]
+    names = [*(str(name) for name in (required if isinstance(required, list | tuple) else [])), *shown]
+    schemas = {name: properties.get(name) for name in names}
+    found = {
+        name: _argument(leader, conversation, tool, name, schema if isinstance(schema, Mapping) else {}) for name, schema in schemas.items()
+    }
+    return loose_json.write(found)
 
 
-def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, name: str, schema: Mapping[str, Any]) -> Answer:
-    choices = schema.get("enum") if isinstance(schema.get("enum"), list) else None
+def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, name: str, schema: Mapping[str, Any]) -> Any:
+    code, choices = tool.name == INTERPRETER, schema.get("enum") if isinstance(schema.get("enum"), list) else None
     choices = ["true", "false"] if schema.get("type") == "boolean" else choices
-    what = " ".join(str(schema.get("description", "")).split())[:300]
-    needed = f"{name} ({what})" if what else name
-    request = user(f"The tool {tool.name} needs: {needed}. Write its value for the question above and nothing else.")
-    messages = leader.said(conversation, request)
-    code = tool.name == INTERPRETER
     sampling = replace(leader.sampling, max_tokens=min(leader.sampling.max_tokens, _CODE_TOKENS if code else _ARGUMENT_TOKENS))
+    what = _one_line(schema.get("description", ""))
+    needed = f"{name} ({what})" if what else name
+    examples = [example for example in leader.lessons[tool.name].examples if name in example.arguments]
     if choices:
-        return leader.ask(messages, replace(sampling, one_of=tuple(map(str, choices))), _quiet)
-    if code or "prefill" not in leader.spec.capabilities:
-        return leader.ask(messages, sampling, _quiet)
-    begun = assistant(f"{name}: ")
-    return leader.ask([*messages, begun], replace(sampling, stop=(*sampling.stop, "\n", *_ENDS.get(name, ()))), _quiet)
+        sampling = replace(sampling, one_of=tuple(map(str, choices)))
+    elif not code:
+        sampling = replace(sampling, stop=(*sampling.stop, "\n", *_ENDS.get(name, ())))
+    if examples:
+        head = [system(f"Write the {name} for the task and nothing else.")]
+        for example in examples:
+            head += [user(example.task), assistant(example.arguments[name])]
+        messages = leader.after(head, conversation)
+    else:
+        request = user(f"The tool {tool.name} needs: {needed}. Write its value for the question above and nothing else.")
+        begun = [assistant(f"{name}: ")] if not (choices or code) and "prefill" in leader.spec.capabilities else []
+        messages = leader.after([system(leader.meta)] if leader.meta.strip() else [], conversation, request, *begun)
+    return _value(leader.ask(messages, sampling, _quiet).text, schema, code=code)
 
 
 def _value(text: str, schema: Mapping[str, Any], *, code: bool) -> Any:
@@ -161,13 +202,6 @@ def _value(text: str, schema: Mapping[str, Any], *, code: bool) -> Any:
             return text
     quoted = re.fullmatch(r"""(["'“「])(.*)["'”」]\.?""", text, re.DOTALL)
     return quoted[2] if quoted else text
-
-
-def _was_made(conversation: Sequence[Message], call: ToolCall) -> bool:
-    """Since the user's last task: the same tool with the same arguments."""
-    asked = max((at for at, one in enumerate(conversation) if one.role == "user"), default=0)
-    parts = [part for one in conversation[asked:] for part in one.parts]
-    return any(isinstance(part, ToolCall) and (part.name, part.arguments) == (call.name, call.arguments) for part in parts)
 
 
 def _quiet(event: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from shared.engine import Cancel
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import TextDelta
 from shared.messages import Message, Text, ToolCall, ToolResult, user
-from tests.demos.agent.scripts import Tools, adder, finished, of, registry, run, weather
+from tests.demos.agent.scripts import Clock, Tools, adder, finished, of, registry, run, weather
 
 CALL = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>'
 ADD_3 = CALL % ("add", '{"a": 1, "b": 2}')
@@ -265,12 +264,27 @@ class TestBudget:
         assert finished(events).reason == "seconds" and 0 < len(text(events)) < 4000
 
     def test_waiting_for_a_person_costs_nothing(self) -> None:
+        clock = Clock()
+
         def approve(call_id: str, cancel: Cancel, wanted: Callable[[], None]) -> Decision:
-            time.sleep(0.4)
+            clock.seconds += 1000
             return Approved()
 
-        events = run(registry(ADD_3, "ok"), tools(), policy=Policy({}, "ask"), approve=approve, budget=Budget(seconds=0.35))
-        assert finished(events).reason == "answered"
+        events = run(
+            registry(ADD_3, "ok"), tools(), policy=Policy({}, "ask"), approve=approve, budget=Budget(seconds=60), now=clock,
+        )  # fmt: skip
+        assert finished(events).reason == "answered" and {state.seconds for state in of(events, BudgetState)} == {60}
+
+    def test_a_tool_costs_what_it_took(self) -> None:
+        clock = Clock()
+
+        def slow(*_: Any) -> str:
+            clock.seconds += 61
+            return "3"
+
+        events = run(registry(ADD_3 + ADD_3, "never"), tools(add=slow), budget=Budget(seconds=60), now=clock)
+        assert finished(events).reason == "seconds" and [done.seconds for done in of(events, CallDone)] == [61, 0]
+        assert results(events) == [("3", False), ("Not run: no time is left.", True)]
 
     def test_it_drains(self) -> None:
         states = of(run(registry(ADD_3, "ok"), tools(), budget=Budget(turns=4)), BudgetState)
