@@ -123,6 +123,7 @@ def test_the_oldest_idle_kernel_makes_room(tier: str) -> None:
     assert told.state_lost and "needed its place" in told.text
     for session in (*sessions, third):
         session.close()
+    keeper.stop()
 
 
 def test_a_deep_and_locked_folder_is_removed(tmp_path: Path) -> None:
