@@ -1,0 +1,139 @@
+"""The agent's tab as a visitor uses it: what he presses, and what he reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import Locator, Page
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visitor
+
+LOG, CARD = "#agent-log", ".pz-approval:not([hidden], .pz-sent)"
+
+
+class Agent:
+    """The agent's tab of one visitor, ready, with `model` chosen."""
+
+    def __init__(self, visitor: Visitor, model: str = "") -> None:
+        self.visitor, self.page = visitor, visitor.page
+        self.open()
+        if model:
+            self.choose(model)
+
+    def open(self) -> None:
+        """Go to the tab, and wait until it is known whether code may run."""
+        self.page.locator("#tabs [role=tab]").nth(1).click()
+        known = "![...document.querySelectorAll('.pz-code-state .pz-tag')].every(e => ['Checking', '检查中'].includes(e.textContent))"
+        self.until(known, "the tools")
+
+    def choose(self, model: str) -> None:
+        self.page.locator("#gear button").click()
+        self.page.locator("#agent-model input").click()
+        self.page.locator(f"#agent-model [role=option][aria-label^='{model} ']").click()
+        self.page.keyboard.press("Escape")
+        self.page.locator("#pill").filter(has_text=model).wait_for()
+
+    def until(self, condition: str, what: str) -> None:
+        """Wait for a JavaScript condition; a failure tells what the page showed instead."""
+        try:
+            self.visitor.until(condition, what, timeout=60_000)
+        except AssertionError as error:
+            shown = {place: self.page.locator(place).inner_text() for place in ("#agent-notice", "#agent-error", "#agent-approval", LOG)}
+            raise AssertionError(f"{what} did not come; the agent's page shows {shown}") from error
+
+    # ---- a task ----
+
+    def send(self, task: str) -> None:
+        """Send, and wait until the page has taken it."""
+        before = len(self.tasks())
+        self.page.locator("#agent-composer textarea").fill(task)
+        self.page.locator("#agent-composer .submit-button").click()
+        self.until(f"document.querySelectorAll('{LOG} .user-row .prose').length > {before}", "the task")
+
+    def finished(self) -> None:
+        """Until the composer offers Send again and a footer stands under every run."""
+        rows, feet = (f"document.querySelectorAll('{LOG} {what}').length" for what in (".user-row .prose", ".pz-foot"))
+        self.until(f"document.querySelector('#agent-composer .submit-button') && {rows} && {feet} >= {rows}", "the end of the run")
+
+    def do(self, task: str) -> None:
+        self.send(task)
+        self.finished()
+
+    def stop(self) -> None:
+        self.page.locator("#agent-composer .stop-button").click()
+
+    def tasks(self) -> list[str]:
+        return [text.strip() for text in self.page.locator(f"{LOG} .user-row .prose").all_inner_texts()]
+
+    def said(self) -> str:
+        """All that the conversation shows, folded steps by their titles."""
+        return self.page.locator(LOG).inner_text()
+
+    def foot(self) -> str:
+        return self.page.locator(f"{LOG} .pz-foot").last.inner_text()
+
+    def title(self, words: str) -> Locator:
+        """The titles of steps that have these words."""
+        return self.page.locator(f"{LOG} .thought-group .title").filter(has_text=words)
+
+    def unfold(self, words: str) -> str:
+        """Open the first step whose title has these words, and what is folded in it: all that it says."""
+        step = self.page.locator(f"{LOG} .thought-group").filter(has=self.page.locator(".title", has_text=words)).first
+        closed = step.locator(".title:not(.expanded)")
+        while closed.count():
+            closed.first.click()
+        return step.inner_text()
+
+    def pictures(self) -> int:
+        """How many pictures of the conversation are seen."""
+        return int(self.page.evaluate(f"[...document.querySelectorAll('{LOG} .bot-row img')].filter(e => e.naturalWidth > 0).length"))
+
+    # ---- the card that asks ----
+
+    @property
+    def card(self) -> Locator:
+        return self.page.locator(CARD)
+
+    def asked(self) -> str:
+        """What the card says once it is there."""
+        self.until(f"document.querySelector('{CARD}')", "the card that asks")
+        return self.card.inner_text()
+
+    def press(self, what: str) -> None:
+        self.card.locator(f"[data-what={what}]").click()
+
+    # ---- the workbench ----
+
+    def tab(self, name: str) -> Locator:
+        """One of tools, files, prompt, walk."""
+        self.page.locator(f".pz-bench-tabs [data-tab={name}]").click()
+        return self.page.locator(".pz-bench-body")
+
+    def bench(self, name: str, words: str) -> str:
+        """The text of a page of the workbench, once it has these words."""
+        self.tab(name)
+        self.until(f"document.querySelector('.pz-bench-body').innerText.includes({json.dumps(words)})", f"{words!r} in the workbench")
+        return self.page.locator(".pz-bench-body").inner_text()
+
+    def rule(self, tool: str) -> Locator:
+        self.tab("tools")
+        return self.page.locator(f".pz-tool[data-tool={tool}] select.pz-rule")
+
+    def switch(self, title: str) -> Locator:
+        return self.page.locator("#agent-tools label").filter(has_text=title).locator("input")
+
+    def attach(self, *files: Path) -> None:
+        self.page.locator("#agent-attach input[type=file]").set_input_files(list(files))
+        self.page.locator("#agent-notice").filter(has_text=files[-1].name).wait_for()
+
+    def download(self, pressed: Locator) -> Path:
+        with self.page.expect_download() as started:
+            pressed.click()
+        return Path(started.value.path())
+
+
+def width(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth"))
