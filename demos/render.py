@@ -27,9 +27,10 @@ _CODE = re.compile(
     r"|(?<![\\`])(?P<span>`+)(?!`)(?:(?!\n[ \t]*\n).)*?(?<!`)(?P=span)(?!`)",
     re.DOTALL | re.MULTILINE,
 )
-_MATH_SPAN = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\]|\$\$.*?\$\$)", re.DOTALL)
+# Each search ends at the next opening mark: one that ran to the end of the text from each of them took minutes for 80,000 characters.
+_MATH_SPAN = re.compile(r"(\\\((?:(?!\\\().)*?\\\)|\\\[(?:(?!\\\[).)*?\\\]|\$\$.*?\$\$)", re.DOTALL)
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_REMOTE_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\(\s*<?\s*(?:[a-z]+:)?//)", re.IGNORECASE)
+_REMOTE = re.compile(r"\]\(\s*(?:<\s*)?(?:[a-z]+:)?//", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +171,14 @@ def shown(text: str) -> str:
 
 def _prose(text: str) -> str:
     pieces = _MATH_SPAN.split(_MATH.sub(r"\\(\1\\)", text))
-    return "".join(piece if i % 2 else _REMOTE_IMAGE.sub("", _TAG.sub("&lt;", piece)) for i, piece in enumerate(pieces))
+    return "".join(piece if i % 2 else _linked(_TAG.sub("&lt;", piece)) for i, piece in enumerate(pieces))
+
+
+def _linked(text: str) -> str:
+    """No picture before an address on another host, on the same line: it becomes a link."""
+    found, at = [], 0
+    for address in _REMOTE.finditer(text):
+        line = max(at, text.rfind("\n", at, address.start()) + 1)
+        found += [text[at:line], text[line : address.start()].replace("![", "[")]
+        at = address.start()
+    return "".join(found) + text[at:]
