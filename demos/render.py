@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demos.strings import Strings
+from demos.strings import Strings, texts
 from demos.turns import Conversation, Turn, can_continue
 from shared.engine import Progress
-from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
+from shared.errors import BadRequest, DemoError, OutOfMemory, UnknownModel
 from shared.events import PromptProgress
 
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
@@ -100,11 +100,12 @@ def error_card(error: DemoError | None, t: Strings, *, kept: bool, whole: bool =
     said = t("error.kept") if kept else ""
     if error is None:
         return {"cause": t("error.unexpected"), "remedy": t("error.unexpected_remedy"), "log": "", "action": t("chat.retry")}
-    hidden = not whole and isinstance(error, ModelUnavailable | RemoteFailure)
+    hidden = not whole and not isinstance(error, BadRequest | UnknownModel | OutOfMemory)  # a kind that is new is hidden, too
     why = (t("error.hidden"),) if hidden else (error.cause, error.remedy)
     detail = " ".join(part for part in (*why, said) if part)
     action = "" if isinstance(error, BadRequest) else t("chat.retry")  # the same request would be refused again
-    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log if whole else "", "action": action}
+    kind = next(key for one in type(error).__mro__ if (key := f"error.{one.__name__}") in texts())
+    return {"cause": t(kind), "remedy": detail, "log": error.log if whole else "", "action": action}
 
 
 def size(count: float) -> str:

@@ -16,11 +16,11 @@ from typing import Any
 
 from demos import render
 from demos.agent import sandbox
-from demos.agent.sandbox import SandboxUnavailable
 from demos.agent.tools import Tool, trying
 from demos.agent.workshop import Workshop, Workshops
 from demos.strings import Strings
 from demos.tab import App
+from demos.view import writable
 from shared.engine import Cancel
 from shared.errors import BadRequest, DemoError
 
@@ -37,13 +37,15 @@ class Bench:
         self._lock = threading.Lock()
 
     def now(self, visitor: str, t: Strings) -> dict[str, Any]:
-        """Tools, whether code may run, files and variables."""
-        workshop = self._workshops.of(visitor)
-        return {
+        """Tools, whether code may run, files and variables. Who cannot be a visitor has none of his own."""
+        workshop = self._workshops.of(visitor) if _is_name(visitor) else None
+        told = {
             "tools": [self._tool(tool, t) for tool in self._workshops.offered()], "code": self._code(t),
-            "files": [{"name": file.name, "size": render.size(file.size)} for file in workshop.files()],
-            "variables": [asdict(variable) for variable in workshop.variables()],
+            "files": [{"name": file.name, "size": render.size(file.size)} for file in (workshop.files() if workshop else ())],
+            "variables": [asdict(variable) for variable in (workshop.variables() if workshop else ())],
         }  # fmt: skip
+        found: dict[str, Any] = writable(told)
+        return found
 
     def do(self, visitor: str, asked: Mapping[str, Any], t: Strings) -> dict[str, Any]:
         """One press. An error is told as the page shows it."""
@@ -52,11 +54,12 @@ class Bench:
         }  # fmt: skip
         action = actions.get(str(asked.get("do")))
         try:
-            if action is None or not visitor or len(visitor) > LONGEST_NAME:
+            if action is None or not _is_name(visitor):
                 raise BadRequest("The page asked for something that is not there.", "Reload the page.")
-            return action(self._workshops.of(visitor), visitor, asked, t)
+            found: dict[str, Any] = writable(action(self._workshops.of(visitor), visitor, asked, t))
+            return found
         except DemoError as error:
-            return {"error": self._told(error, t)}
+            return {"error": writable(self._told(error, t))}
         except Exception:  # the page's outermost edge, as for a run
             logger.exception("the workbench failed")
             return {"error": self._told(None, t)}
@@ -131,7 +134,7 @@ class Bench:
     def _restart(self, workshop: Workshop, visitor: str, asked: Mapping[str, Any], t: Strings) -> dict[str, Any]:
         allowed = self._workshops.permission()
         if allowed is None or not allowed.allowed:
-            raise SandboxUnavailable("No code runs here.", allowed.remedy if allowed else "Wait until that is known.")
+            raise BadRequest("No code runs here.", allowed.remedy if allowed else "Wait until that is known.")
         workshop.restart()
         return {"said": t("agent.restarted")}
 
@@ -148,6 +151,11 @@ class Bench:
         if found is None:
             raise BadRequest("There is no such tool here.", "Reload the page.")
         return found
+
+
+def _is_name(visitor: str) -> bool:
+    """Whether it can be what Gradio calls a session."""
+    return 0 < len(visitor) <= LONGEST_NAME
 
 
 def _data(path: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 
 FOLDER = Path(__file__).parent
+# A tool that is tried takes its thread for up to a minute and a half; with the few of asyncio's own, nobody's Stop would be heard.
+WORKERS = ThreadPoolExecutor(128, thread_name_prefix="workbench")
 
 
 def approval() -> gr.HTML:
@@ -65,12 +68,12 @@ def _served(bench: Bench) -> list[Callable[..., Any]]:
     """What the workbench may ask, by name."""
 
     async def bench_now(asked: Any) -> dict[str, Any]:
-        return await asyncio.to_thread(bench.now, *_who(asked))
+        return await asyncio.get_running_loop().run_in_executor(WORKERS, bench.now, *_who(asked))
 
     async def bench_do(asked: Any, request: gr.Request) -> dict[str, Any]:
         visitor, t = _who(asked)
         mine = asked if from_our_page(request.headers) and isinstance(asked, Mapping) else {}
-        return await asyncio.to_thread(bench.do, visitor, mine, t)
+        return await asyncio.get_running_loop().run_in_executor(WORKERS, bench.do, visitor, mine, t)
 
     return [bench_now, bench_do]
 

@@ -31,7 +31,8 @@ def attached(workshop: Workshop, paths: Sequence[str], t: Strings, *, whole: boo
 
 def opened(workshop: Workshop, path: str) -> Run:
     """A saved run. Raises `BadRequest` naming what is wrong with the file."""
-    return runs.from_recording(recording.loads(Path(path).read_bytes(), workshop.pictures()))
+    with open(path, "rb") as file:
+        return runs.from_recording(recording.loads(file.read(recording.MOST_BYTES + 1), workshop.pictures()))
 
 
 def exported(conversation: Conversation, t: Strings) -> View:
@@ -40,15 +41,16 @@ def exported(conversation: Conversation, t: Strings) -> View:
         return {"notice": t("agent.nothing_yet")}
     words = {word: t(f"agent.md_{word}") for word in export.WORDS}
     recorded = [runs.to_recording(conversation, index) for index in range(len(conversation))]
-    return {"file": {"name": "agent.md", "text": export.to_markdown(recorded, words), "at": time.time()}, "notice": ""}
+    text = "\n".join(export.to_markdown(one, words) for one in recorded)
+    return {"file": {"name": "agent.md", "text": text, "at": time.time()}, "notice": ""}
 
 
 def kept(conversation: Conversation, t: Strings, *, whole: bool) -> View:
-    """The last run as a recording, ready to be downloaded."""
+    """The last run as a recording, ready to be downloaded; one that is under way as if it were stopped now."""
     if not conversation:
         return {"notice": t("agent.nothing_yet")}
     try:
-        text = recording.dumps(runs.to_recording(conversation, len(conversation) - 1))
+        text = recording.dumps(runs.to_recording(runs.ended(conversation), len(conversation) - 1))
     except DemoError as failure:
         return {"error": _card(failure, t, whole=whole)}
     return {"file": {"name": "run.json", "text": text, "at": time.time()}, "notice": ""}

@@ -14,7 +14,15 @@ from typing import Any
 from demos.agent import recording, wire
 from demos.agent.events import AgentEvent, CallDone, Finished, Kept, Reason
 from demos.agent.recording import Recording
-from shared.messages import Image, Message, ToolResult, user
+from shared.errors import BadRequest
+from shared.messages import Image, Message, Reasoning, Text, ToolCall, ToolResult, assistant, user
+
+# What stands in the conversation for an answer that never came: prompt formats want one, and a model shall not think it did the task.
+_UNANSWERED = {
+    "cancelled": "(The user stopped this before an answer.)", "failed": "(This ended in an error, without an answer.)",
+    "answered": "(The answer was empty.)",
+}  # fmt: skip
+_USED_UP = "(The budget was used up before an answer.)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ Conversation = tuple[Run, ...]
 
 
 def asked(conversation: Conversation, task: str) -> Conversation:
-    return (*conversation, Run(task))
+    return (*conversation, Run(task.encode("utf-8", "replace").decode("utf-8")))  # a browser sends halves of characters, too
 
 
 def retried(conversation: Conversation, index: int) -> Conversation:
@@ -74,12 +82,24 @@ def happened(conversation: Conversation, events: Sequence[AgentEvent]) -> Conver
 
 
 def to_messages(conversation: Conversation) -> list[Message]:
-    """What the model is told of it: every task, and all that each run added. The last run may still be without events."""
+    """What the model is told of it: every task, and all that each run added. A run that ended without a text of the model's says
+    why, so that each task but that of a run under way is followed by an answer."""
     found: list[Message] = []
     for run in conversation:
         found.append(user(run.task))
-        found += run.finished.messages if run.finished else ()
+        if run.finished:
+            found += _answered(run.finished)
     return found
+
+
+def _answered(end: Finished) -> tuple[Message, ...]:
+    last = end.messages[-1] if end.messages else None
+    if last is not None and last.role == "assistant" and last.text.strip():
+        return end.messages
+    said = assistant(_UNANSWERED.get(end.reason, _USED_UP))
+    if last is not None and last.role == "assistant":  # thoughts alone
+        return (*end.messages[:-1], replace(last, parts=(*last.parts, *said.parts)))
+    return (*end.messages, said)
 
 
 def to_recording(conversation: Conversation, index: int) -> Recording:
@@ -89,6 +109,11 @@ def to_recording(conversation: Conversation, index: int) -> Recording:
 
 
 def from_recording(recorded: Recording) -> Run:
+    """The run as part of a conversation. Raises `BadRequest` where the model could not be told of it."""
+    try:
+        _check(recorded.events)
+    except ValueError as error:
+        raise BadRequest(f"This file is no recording of a run: {error}.", "Open a file that was saved with the agent.") from error
     task = next((message.text for message in reversed(recorded.conversation) if message.role == "user"), "")
     return Run(task, recorded.model, recorded.tools, recorded.events, opened=True)
 
@@ -127,9 +152,27 @@ def _run(value: Any) -> Run:
     events = tuple(wire.event(item) for item in value["events"])
     if any(_blind(event) != event for event in events):
         raise ValueError("a saved run has no pictures")
+    _check(events)
+    return Run(value["task"], value["model"], tuple(value["tools"]), events, value["opened"])
+
+
+def _check(events: Sequence[Kept]) -> None:
+    """Raises `ValueError` for what no run writes and a model would read: orders from the system, results that nothing asked for."""
     if any(isinstance(event, Finished) for event in events[:-1]):
         raise ValueError("a run ends once")
-    return Run(value["task"], value["model"], tuple(value["tools"]), events, value["opened"])
+    if not events or not isinstance(events[-1], Finished):
+        return
+    open_calls: list[str] = []
+    for message in events[-1].messages:
+        wanted = {"user": Text, "tool": ToolResult, "assistant": Text | Reasoning | ToolCall}.get(message.role)
+        if wanted is None or not message.parts or not all(isinstance(part, wanted) for part in message.parts):
+            raise ValueError(f"a run adds no such message of the role {message.role}")
+        results = [part.call_id for part in message.parts if isinstance(part, ToolResult)]
+        if results != open_calls[: len(results)] or (open_calls and not results):
+            raise ValueError("each call is followed by its result")
+        open_calls = [*open_calls[len(results) :], *(part.id for part in message.parts if isinstance(part, ToolCall))]
+    if open_calls:
+        raise ValueError("each call is followed by its result")
 
 
 def _blind(event: Kept) -> Kept:

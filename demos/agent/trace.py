@@ -6,6 +6,9 @@ What models and tools wrote is text: prose goes through `render.shown`, everythi
 from __future__ import annotations
 
 import json
+import os
+import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +35,8 @@ from shared.chatml import INTERPRETER
 from shared.events import ReasoningDelta, TextDelta
 
 SHOWN = 20  # runs on the page; the browser's cost per update grows with each
-MOST_TEXT = 8_000  # characters of a result that the page shows; all of it is in the recording
+MOST_TEXT, MOST_LINES = 8_000, 400  # of a call's arguments or result on the page; all of it is in the recording
+MOST_TITLE = 48  # characters of a tool's name, or of what it was asked
 Message = dict[str, Any]
 
 
@@ -56,9 +60,14 @@ class _Call:
     arguments: str
     state: str = ""
     output: str = ""
+    ran: bool = False
     done: CallDone | None = None
     edited: bool = False
-    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """It ran and gave an error, or could not be read; one that was not reached or not allowed has an error too."""
+        return self.done is not None and self.done.error and (self.ran or bool(self.proposed.problem))
 
 
 @dataclass(slots=True)
@@ -84,11 +93,12 @@ class _Trace:
             case ApprovalWanted(call_id) if call_id in self.calls:
                 self.calls[call_id].state = "agent.waits"
             case CallApproved(call_id, arguments, edited) if call_id in self.calls:
-                self.calls[call_id].arguments, self.calls[call_id].edited = arguments, edited
-            case CallDenied(call_id, reason) if call_id in self.calls:
-                self.calls[call_id].state, self.calls[call_id].reason = "agent.denied", reason
+                call = self.calls[call_id]
+                call.arguments, call.edited, call.state = arguments, edited, ""
+            case CallDenied(call_id) if call_id in self.calls:
+                self.calls[call_id].state = "agent.denied"
             case CallRunning(call_id) if call_id in self.calls:
-                self.calls[call_id].state = "agent.running"
+                self.calls[call_id].state, self.calls[call_id].ran = "agent.running", True
             case CallOutput(call_id, text) if call_id in self.calls:
                 self.calls[call_id].output += text
             case CallDone(call_id) if call_id in self.calls:
@@ -107,7 +117,7 @@ class _Trace:
                     title = self.t("chat.thinking" if last else "chat.thoughts")
                     yield _folded(shown(text), name, title, pending=last)
                 case ModelTold(text):
-                    yield _folded(fenced(text), name, self.t("agent.told"))
+                    yield _folded(fenced(clipped(text, self.t)), name, self.t("agent.told"))
                 case _Call():
                     yield from self._call(entry, name)
                 case _:
@@ -115,15 +125,13 @@ class _Trace:
 
     def _call(self, call: _Call, name: str) -> Iterator[Message]:
         pending = call.done is None and self.live
-        asked = arguments(call.proposed.call.name, call.arguments)
-        yield _folded(asked, name, self._title(call), pending=pending)
+        yield _folded(arguments(call.proposed.call.name, call.arguments, self.t), name, self._title(call), pending=pending)
         if call.output and call.done is None:
             yield _folded(fenced(clipped(call.output, self.t)), f"{name}.o", self.t("agent.output"), parent=name, pending=pending)
         if call.done is None:
             return
-        failed = call.done.error and call.state != "agent.denied"
         result = fenced(clipped(call.done.content, self.t))
-        yield _folded(result, f"{name}.r", self.t("agent.failed" if failed else "agent.result"), parent=name)
+        yield _folded(result, f"{name}.r", self.t("agent.failed" if call.failed else "agent.result"), parent=name)
         for image in call.done.images:
             yield _picture(image.path, self.t)
         if call.done.files:
@@ -131,16 +139,23 @@ class _Trace:
 
     def _title(self, call: _Call) -> str:
         """Tool, what it was asked, how it stands or how long it took: no character of it can open a tag or a link."""
-        title = [call.proposed.call.name]
-        if target := _target(call.arguments):
-            title.append(target)
-        if call.state == "agent.denied" or (call.done is None and call.state):
-            title.append(self.t(call.state) if self.live or call.done else self.t("agent.not_run"))
-        elif call.done is not None:
-            title.append(self.t("agent.failed") if call.done.error else self.t("agent.seconds", s=f"{call.done.seconds:.1f}"))
+        title = [_short(call.proposed.call.name), _short(_target(call.arguments)), self._stands(call)]
         if call.edited:
             title.append(self.t("agent.edited"))
-        return " · ".join(_escaped(part) for part in title)
+        return " · ".join(_escaped(part) for part in title if part)
+
+    def _stands(self, call: _Call) -> str:
+        """How the call stands; `live` calls of which nothing is known yet have no word."""
+        if call.done is None:
+            over = "" if self.live else "agent.end_cancelled" if call.ran else "agent.not_run"
+            key = call.state if self.live or call.state == "agent.denied" else over
+        elif call.failed:
+            key = "agent.failed"
+        elif call.done.error:
+            key = call.state if call.state == "agent.denied" else "agent.not_run"
+        else:
+            return self.t("agent.seconds", s=f"{call.done.seconds:.1f}")
+        return self.t(key) if key else ""
 
 
 def _steps(run: Run, index: int, t: Strings, live: bool) -> list[Message]:
@@ -153,15 +168,15 @@ def _steps(run: Run, index: int, t: Strings, live: bool) -> list[Message]:
 
 
 def foot(run: Run, t: Strings) -> str:
-    """Steps, calls, seconds, tokens, and why it ended early."""
+    """Steps, calls that are shown, seconds, tokens, and why it ended early."""
     steps = [event for event in run.events if isinstance(event, StepDone)]
-    calls = [event for event in run.events if isinstance(event, CallDone)]
+    calls = sum(isinstance(event, CallProposed) for event in run.events)
     usages = [exchange.usage for step in steps for exchange in step.exchanges]
-    seconds = sum(usage.seconds for usage in usages) + sum(call.seconds for call in calls)
+    seconds = sum(usage.seconds for usage in usages) + sum(event.seconds for event in run.events if isinstance(event, CallDone))
     tokens = sum(usage.prompt_tokens - usage.cached_tokens + usage.output_tokens for usage in usages)
     begun = sum(isinstance(event, StepBegun) for event in run.events)
     parts = [t.plural("agent.foot_steps", begun)] if begun else []
-    parts += [t.plural("agent.foot_calls", len(calls))] if calls else []
+    parts += [t.plural("agent.foot_calls", calls)] if calls else []
     parts += [t("agent.seconds", s=f"{seconds:.1f}"), t("foot.tokens", n=f"{tokens:,}")] if usages else []
     if run.reason not in (None, "answered"):
         parts.append(t(f"agent.end_{run.reason}"))
@@ -170,18 +185,18 @@ def foot(run: Run, t: Strings) -> str:
     return " · ".join(parts)
 
 
-def arguments(tool: str, text: str) -> str:
+def arguments(tool: str, text: str, t: Strings) -> str:
     """A call's arguments as a code block: code as code, the rest as JSON."""
     if tool == INTERPRETER:
-        return fenced(code_of(text), "python")
-    return fenced(text, "json")
+        return fenced(clipped(code_of(text), t), "python")
+    return fenced(clipped(text, t), "json")
 
 
 def code_of(text: str) -> str:
     """The code in the arguments of the code tool, which are JSON with one text, or the code itself."""
     try:
         return "\n".join(str(value) for value in json.loads(text).values() if isinstance(value, str)) or text
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return text
 
 
@@ -189,7 +204,7 @@ def indented(text: str) -> str:
     """Arguments as people edit them; what is no JSON stays as it is."""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -211,21 +226,23 @@ def waiting(run: Run) -> tuple[CallProposed, str] | None:
 
 
 def clipped(text: str, t: Strings) -> str:
-    """As much of a result as a page can show."""
-    if len(text) <= MOST_TEXT:
-        return text
-    return f"{text[:MOST_TEXT]}\n{t('agent.clipped', n=f'{len(text) - MOST_TEXT:,}')}"
+    """As much of a result as a page can show, by its characters and by its lines."""
+    kept = "".join(text[:MOST_TEXT].splitlines(keepends=True)[:MOST_LINES])
+    return text if len(kept) == len(text) else f"{kept.rstrip()}\n{t('agent.clipped', n=f'{len(text) - len(kept):,}')}"
 
 
 def _target(text: str) -> str:
     """What a call is about, in a few words: its first plain argument."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     found = [item for item in value.values() if isinstance(item, str | int | float)] if isinstance(value, dict) else []
-    line = str(found[0]).strip().split("\n")[0] if found else ""
-    return line if len(line) <= 48 else f"{line[:47]}…"
+    return str(found[0]).strip().split("\n")[0] if found else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_TITLE else f"{text[: MOST_TITLE - 1]}…"
 
 
 def _text(text: str) -> dict[str, str]:
@@ -238,7 +255,7 @@ def _said(text: str) -> Message:
 
 def _picture(path: str, t: Strings) -> Message:
     """A plot, in sight. One of a conversation that was closed is named, not shown."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a folder that may not be looked into
         return _said(f"`{_plain(Path(path).name)}` {t('agent.picture_gone')}")
     return {"role": "assistant", "content": {"path": path, "alt_text": t("agent.picture")}}
 
@@ -252,9 +269,10 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("`", "'").split())
 
 
-_SPECIAL = str.maketrans({char: f"&#{ord(char)};" for char in "<>&*_`[]()!\\$~|#"})
+_SPECIAL = str.maketrans({char: f"&#{ord(char)};" for char in string.punctuation})
+_TURNED = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\x00-\x1f\x7f-\x9f]+")  # marks that turn what follows, and controls
 
 
 def _escaped(text: str) -> str:
-    """Titles are Markdown too: nothing in them may become anything."""
-    return " ".join(text.split()).translate(_SPECIAL)
+    """Titles are Markdown too: nothing in them may become anything, not even a list or the link that an address is made into."""
+    return " ".join(_TURNED.sub(" ", text).split()).translate(_SPECIAL)

@@ -62,8 +62,6 @@ def _decoded(hint: Any, value: Any, where: str) -> Any:
         raise TypeError(f"{where}: a union is not recorded")
     if isinstance(hint, type) and is_dataclass(hint):
         return _made(hint, value)
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint or (hint is float and not -1e15 < value < 1e15):
+    if type(value) not in ((int, float) if hint is float else (hint,)) or (hint in (int, float) and not -1e15 < value < 1e15):
         raise ValueError(f"{where} is {hint.__name__}")
-    return value
+    return float(value) if hint is float else value

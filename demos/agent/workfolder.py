@@ -107,7 +107,7 @@ class WorkFolder:
                 if stat.S_ISLNK(os.lstat(self.files.joinpath(*parts[:depth])).st_mode):
                     raise BadRequest(f"{name[:80]!r} is a link, or lies behind one.", "Choose one from the list.")
             file = open(os.open(self.files / name, os.O_RDONLY | _NO_FOLLOW), "rb")  # noqa: SIM115 (it is given away)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # half a character is part of no name
             raise BadRequest(f"There is no file {name[:80]!r} in this conversation.", "Choose one from the list.") from error
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:

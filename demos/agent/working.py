@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demos import components, render, streaming, view
 from demos.agent import loop, runs, trace, why
-from demos.agent.events import AgentEvent, BudgetState, CallDone, CallProposed, StepDone
+from demos.agent.events import AgentEvent, BudgetState, CallDone, CallOutput, CallProposed, Kept, StepDone
 from demos.agent.policy import Approved, Decision, Policy, Rule
 from demos.agent.runs import Conversation, Run
 from demos.agent.task import Budget, Prompts, Task
@@ -31,6 +31,8 @@ from shared.messages import ToolResult
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0  # how much of a run a reload may lose
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage
+MOST_FRAMES = 150  # of a run that is shown again, however many events it has
+MOST = Budget(turns=50, seconds=3600.0, tokens=1 << 20)  # that a visitor can give a run
 LEADING = {"auto": None, "led": True, "own": False}
 
 
@@ -49,6 +51,9 @@ class Choices:
             budget = Budget(int(values["turns"]), float(values["seconds"]), int(values["tokens"]))
         except (TypeError, ValueError, OverflowError) as error:
             raise BadRequest("A part of the budget is no number.", "Give each of them a number.") from error
+        if budget.turns > MOST.turns or budget.seconds > MOST.seconds or budget.tokens > MOST.tokens:
+            most = f"{MOST.turns} turns, {MOST.seconds:.0f} seconds and {MOST.tokens:,} tokens"
+            raise BadRequest(f"A run gets at most {most}.", "Lower its budget.")
         prompts = Prompts(*(str(values[name] or "") for name in ("meta", "interpreter", "plugin")))
         sampling = components.capped(components.sampling_of(values), spec)
         return Task(spec.id, sampling, prompts, budget, Policy(dict(self.rules), "ask"), led=LEADING.get(str(values["leading"])))
@@ -143,8 +148,9 @@ def _approve(workshop: Workshop, names: Mapping[str, str]) -> Callable[[str, Can
 def replayed(conversation: Conversation, t: Strings, cancel: Cancel, seconds: float) -> Iterator[View]:
     """The last run again, as it came, without a model; it takes about `seconds`. Stopped, it shows the end at once."""
     run = conversation[-1]
-    pause = min(0.4, seconds / max(1, len(run.events)))
-    for count in range(1, len(run.events)):
+    step = -(-len(run.events) // MOST_FRAMES)  # a file may hold a million events
+    pause = min(0.4, seconds * step / max(1, len(run.events)))
+    for count in range(step, len(run.events), max(1, step)):
         if cancel.is_set():
             break
         so_far = (*conversation[:-1], Run(run.task, run.model, run.tools, run.events[:count], run.opened))
@@ -169,7 +175,7 @@ def approval(run: Run, t: Strings) -> dict[str, Any] | None:
     name, code = proposed.call.name, proposed.call.name == INTERPRETER
     text = trace.code_of(proposed.arguments) if code else trace.indented(proposed.arguments)
     return {
-        "id": proposed.call.id, "tool": name, "text": text, "code": code, "problem": problem,
+        "id": proposed.call.id, "tool": tool_of(name), "text": text, "code": code, "problem": problem,
         "title": t("agent.ask_code") if code else t("agent.ask_tool", tool=name),
     }  # fmt: skip
 
@@ -211,12 +217,26 @@ def saved(conversation: Conversation, choices: Choices) -> dict[str, Any]:
     """What the browser keeps: the newest runs that fit its storage, and what is set."""
     kept: list[dict[str, Any]] = []
     room = SAVED_CHARACTERS
-    for run in reversed(runs.to_json(conversation)):
-        room -= len(str(run))
-        if room < 0:
+    for run in reversed(conversation):
+        value = next((value for value in _forms(run) if len(str(value)) <= room), None)
+        if value is None:
             break
-        kept.insert(0, run)
+        room -= len(str(value))
+        kept.insert(0, value)
     return {"version": 1, "runs": kept, "values": dict(choices.values), "on": list(choices.on), "rules": dict(choices.rules)}
+
+
+def _forms(run: Run) -> Iterator[dict[str, Any]]:
+    """What can be kept of a run, all of it first: then without prompts and output, which results repeat, and the task alone."""
+    yield runs.to_json((run,))[0]
+    yield runs.to_json((replace(run, events=tuple(_short(event) for event in run.events if not isinstance(event, CallOutput))),))[0]
+    yield runs.to_json(runs.ended((replace(run, events=()),)))[0]
+
+
+def _short(event: Kept) -> Kept:
+    if isinstance(event, StepDone):
+        return replace(event, exchanges=tuple(replace(exchange, prompt="", answer="") for exchange in event.exchanges))
+    return event
 
 
 def restored(value: Any) -> tuple[Conversation, dict[str, Any], list[str] | None, dict[str, Rule]]:
