@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from demos.agent import asking
-from demos.agent.asking import Answer, Emit
+from demos.agent.asking import Answer, Turn
 from demos.agent.events import Exchange
 from demos.agent.lessons import TALK, Lesson, choices, lessons
 from shared import loose_json
 from shared.call_text import without_fence
 from shared.chatml import INTERPRETER
-from shared.engine import Cancel, Cancelled, Engine, ModelSpec, Sampling, ToolSpec
+from shared.engine import Cancelled, ToolSpec
 from shared.events import TextDelta
 from shared.messages import Message, Reasoning, Text, ToolCall, ToolResult, assistant, system, user
 
@@ -34,12 +33,9 @@ _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 class _Leader:
     """One turn. `exchanges` grows with each question to the model."""
 
-    engine: Engine
-    spec: ModelSpec
+    turn: Turn
     meta: str
-    sampling: Sampling
     lessons: Mapping[str, Lesson]
-    cancel: Cancel
     exchanges: list[Exchange] = field(default_factory=list)
 
     def choose(self, conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> ToolSpec | None:
@@ -49,48 +45,43 @@ class _Leader:
         head = [system("\n".join(("You say what a task is about.", *lines, f"- {TALK}: No tool is needed.")))]
         for task, word in choices(self.lessons.values()):
             head += [user(task), assistant(word)]
-        sampling = replace(self.sampling, one_of=(*words, TALK))
-        return words.get(self.ask(self.after(head, conversation), sampling, _quiet).text)
+        return words.get(self.ask(self.after(head, conversation), one_of=(*words, TALK)).text)
 
     def after(self, head: Sequence[Message], conversation: Sequence[Message], *more: Message) -> list[Message]:
-        said = _alternating([*in_words(conversation), *more])
-        return asking.fitted(self.engine, self.spec, head, said, self.sampling, ())
+        return self.turn.fitted(head, conversation, shape=lambda rest: _alternating([*in_words(rest), *more]))
 
-    def ask(self, messages: Sequence[Message], sampling: Sampling, emit: Emit) -> Answer:
-        """Raises `Cancelled` where nothing of it is shown: half a choice or argument is none."""
-        answer = asking.ask(self.engine, self.spec, messages, sampling, tools=(), cancel=self.cancel, emit=emit)
+    def ask(self, messages: Sequence[Message], **sampling: Any) -> Answer:
+        """A choice or an argument, which is seen as a call later. Raises `Cancelled`: half of one is none."""
+        answer = replace(self.turn, sampling=replace(self.turn.sampling, **sampling), emit=_quiet).ask(messages)
         self.exchanges.extend(answer.exchanges)
-        if answer.reason == "cancelled" and emit is _quiet:
+        if answer.reason == "cancelled":
             raise Cancelled
         return answer
 
-    def answer(self, conversation: Sequence[Message], emit: Emit) -> Answer:
+    def answer(self, conversation: Sequence[Message]) -> Answer:
         """After a tool's result it is begun with that result: a weak model makes up another one."""
         head = [system(self.meta)] if self.meta.strip() else []
-        begun = _begun(conversation) if "prefill" in self.spec.capabilities else ""
+        begun = _begun(conversation) if "prefill" in self.turn.spec.capabilities else ""
         if not begun:
-            return self.ask(self.after(head, conversation), self.sampling, emit)
-        emit(TextDelta(begun))
-        sampling = replace(self.sampling, stop=(*self.sampling.stop, "\n\n"))  # what it adds later on is nonsense
-        answer = self.ask(self.after(head, conversation, assistant(begun)), sampling, emit)
+            return self.turn.ask(self.after(head, conversation))
+        self.turn.emit(TextDelta(begun))
+        sampling = replace(self.turn.sampling, stop=(*self.turn.sampling.stop, "\n\n"))  # what it adds later on is nonsense
+        answer = replace(self.turn, sampling=sampling).ask(self.after(head, conversation, assistant(begun)))
         return replace(answer, text=begun + answer.text)
 
 
-def ask(
-    engine: Engine, spec: ModelSpec, meta: str, conversation: Sequence[Message], sampling: Sampling, *, tools: Sequence[ToolSpec],
-    cancel: Cancel, emit: Emit,
-) -> Answer:  # fmt: skip
+def ask(turn: Turn, meta: str, conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> Answer:
     """One turn of a led model: an answer with one call, or with a text. Only the text of an answer is emitted."""
-    leader = _Leader(engine, spec, meta, sampling, lessons(tools), cancel)
+    leader = _Leader(turn, meta, lessons(tools))
     try:
         tool = None if conversation[-1].role == "tool" else leader.choose(conversation, tools)
         if tool is not None:
             call = ToolCall("call_1", tool.name, _arguments(leader, conversation, tool))
             return Answer("", "", (call,), "stop", tuple(leader.exchanges))
-        answer = leader.answer(conversation, emit)
+        answer = leader.answer(conversation)
     except Cancelled:
         return Answer("", "", (), "cancelled", tuple(leader.exchanges))
-    return replace(answer, exchanges=tuple(leader.exchanges))
+    return replace(answer, exchanges=(*leader.exchanges, *answer.exchanges))
 
 
 def in_words(conversation: Sequence[Message]) -> Iterator[Message]:
@@ -167,14 +158,15 @@ def _arguments(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec)
 def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, name: str, schema: Mapping[str, Any]) -> Any:
     code, choices = tool.name == INTERPRETER, schema.get("enum") if isinstance(schema.get("enum"), list) else None
     choices = ["true", "false"] if schema.get("type") == "boolean" else choices
-    sampling = replace(leader.sampling, max_tokens=min(leader.sampling.max_tokens, _CODE_TOKENS if code else _ARGUMENT_TOKENS))
+    given = leader.turn.sampling
+    sampling: dict[str, Any] = {"max_tokens": min(given.max_tokens, _CODE_TOKENS if code else _ARGUMENT_TOKENS)}
     what = _one_line(schema.get("description", ""))
     needed = f"{name} ({what})" if what else name
     examples = [example for example in leader.lessons[tool.name].examples if name in example.arguments]
     if choices:
-        sampling = replace(sampling, one_of=tuple(map(str, choices)))
+        sampling["one_of"] = tuple(map(str, choices))
     elif not code:
-        sampling = replace(sampling, stop=(*sampling.stop, "\n", *_ENDS.get(name, ())))
+        sampling["stop"] = (*given.stop, "\n", *_ENDS.get(name, ()))
     if examples:
         head = [system(f"Write the {name} for the task and nothing else.")]
         for example in examples:
@@ -182,9 +174,9 @@ def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, 
         messages = leader.after(head, conversation)
     else:
         request = user(f"The tool {tool.name} needs: {needed}. Write its value for the question above and nothing else.")
-        begun = [assistant(f"{name}: ")] if not (choices or code) and "prefill" in leader.spec.capabilities else []
+        begun = [assistant(f"{name}: ")] if not (choices or code) and "prefill" in leader.turn.spec.capabilities else []
         messages = leader.after([system(leader.meta)] if leader.meta.strip() else [], conversation, request, *begun)
-    return _value(leader.ask(messages, sampling, _quiet).text, schema, code=code)
+    return _value(leader.ask(messages, **sampling).text, schema, code=code)
 
 
 def _value(text: str, schema: Mapping[str, Any], *, code: bool) -> Any:

@@ -13,6 +13,7 @@ from unittest.mock import ANY
 import pytest
 
 from demos.agent import leading
+from demos.agent.asking import Answer, Turn
 from demos.agent.calls import judged
 from demos.agent.events import CallProposed, StepDone
 from demos.agent.lessons import LESSONS, lessons
@@ -62,10 +63,13 @@ class Obedient:
         pass
 
 
-def ask(engine: Obedient, conversation: Sequence[Message], *tools: ToolSpec, shown: list[Any] | None = None) -> leading.Answer:
-    spec = ModelSpec("small", "scripted", (), capabilities=LED)
+def ask(engine: Obedient, conversation: Sequence[Message], *tools: ToolSpec, shown: list[Any] | None = None) -> Answer:
     events = shown if shown is not None else []
-    return leading.ask(engine, spec, "Be brief.", conversation, Sampling(), tools=tools, cancel=Cancel(), emit=events.append)
+    return leading.ask(turn(engine, ModelSpec("small", "scripted", (), capabilities=LED), events), "Be brief.", conversation, tools)
+
+
+def turn(engine: Obedient, spec: ModelSpec, shown: list[Any]) -> Turn:
+    return Turn(engine, spec, Sampling(), Cancel(), shown.append)
 
 
 def test_a_choice_then_each_required_argument() -> None:
@@ -99,10 +103,8 @@ CALLED = Message("assistant", (ToolCall("c", "add", '{"a": 1, "b": 2}'),))
 def answered(*results: ToolResult, question: str = "1 + 2?", spec: ModelSpec | None = None) -> tuple[str, list[Message], list[Any]]:
     """The answer after these results, what the model was asked last, and what was shown."""
     engine, shown = Obedient("So it is."), []
-    made = leading.ask(
-        engine, spec or ModelSpec("small", "scripted", (), capabilities=LED), "Be brief.",
-        [user(question), CALLED, Message("tool", results)], Sampling(), tools=(ADD,), cancel=Cancel(), emit=shown.append,
-    )  # fmt: skip
+    spec = spec or ModelSpec("small", "scripted", (), capabilities=LED)
+    made = leading.ask(turn(engine, spec, shown), "Be brief.", [user(question), CALLED, Message("tool", results)], (ADD,))
     assert made.calls == () and len(made.exchanges) == 1
     return made.text, list(engine.asked[0][0]), shown
 
@@ -149,7 +151,7 @@ def test_an_unfinished_choice_or_argument_is_none() -> None:
                 yield Done("cancelled", event.usage, event.raw) if last and isinstance(event, Done) else event
 
     for answers in (["talk"], ["add", "1"], ["add", "1", "2"]):
-        assert ask(Stopped(*answers), [user("?")], ADD) == leading.Answer("", "", (), "cancelled", ANY)
+        assert ask(Stopped(*answers), [user("?")], ADD) == Answer("", "", (), "cancelled", ANY)
 
 
 def test_words_are_never_taken_twice() -> None:
