@@ -65,7 +65,7 @@ EVIL = {
     "killing itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "an alarm": "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.01, 0.001); time.sleep(1)",
     "an alarm that raises": "import signal\ndef f(*a): raise SystemError\nsignal.signal(signal.SIGALRM, f)\n"
-    "signal.setitimer(signal.ITIMER_REAL, .01, .001)",
+    "signal.setitimer(signal.ITIMER_REAL, .01, .001)\nimport time; time.sleep(1)",
     "deaf to the interrupt": "import signal\nsignal.signal(signal.SIGINT, lambda *a: None)\nwhile True: pass",
     "blocked signals": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nwhile True: pass",
     "collected garbage that hangs": "import gc, time\ngc.set_threshold(1)\ngc.callbacks.append(lambda *a: time.sleep(60))",
