@@ -25,7 +25,7 @@ from shared.messages import Image
 from tests.demos.agent.scripts import Tools, adder, registry, run, weather
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
-CODE = "import matplotlib\nprint('`a` ```` ~~~~')"
+CODE = "import matplotlib\nprint('`a` `` ~~~~')"
 
 
 def call(name: str, **arguments: Any) -> str:
