@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,6 +114,7 @@ def serving(settings: Settings, **given: Any) -> Iterator[Served]:
         api.add(App(registry, settings, "plain"), workshops)
     page.queue(default_concurrency_limit=None)
     _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False)
+    gc.collect()
     client = Client(url, verbose=False, analytics_enabled=False)
     try:
         yield Served(url.rstrip("/"), client, heard, workshops)
@@ -121,6 +123,7 @@ def serving(settings: Settings, **given: Any) -> Iterator[Served]:
         registry.close()
         client.close()
         page.close(verbose=False)
+        gc.collect()  # Gradio leaves event loops open: found later, while Python 3.11 parses a file, they break it (gh-106905)
 
 
 @pytest.fixture(scope="module")
