@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from demos.agent import wire
 from demos.agent.events import AgentEvent, CallDone, CallOutput, Finished, Kept
+from shared import loose_json
 from shared.engine import Progress
 from shared.errors import BadRequest
 from shared.events import PromptProgress, ReasoningDelta, TextDelta
@@ -121,9 +122,15 @@ def loads(text: str | bytes, folder: Path) -> Recording:
     if len(text) > MOST_BYTES:
         raise BadRequest(f"The recording is larger than {MOST_BYTES // 2**20} MB.", "Open a smaller one.")
     try:
-        return from_json(json.loads(text), folder)
+        return from_json(_of_whole_characters(json.loads(text)), folder)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"This file is no recording of a run: {error}.", "Open a file that was saved with the agent.") from error
+
+
+def _of_whole_characters(value: Any) -> Any:
+    """Halves of characters, which a server may have sent, as unknown ones: no page and no file takes them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return value if loose_json.is_text(text) else json.loads(text.encode("utf-8", "replace"))
 
 
 def _with_images(event: Event, moved: Any) -> Event:

@@ -172,8 +172,8 @@ prose = st.lists(
     st.one_of(plain, st.sampled_from(["Look: ", "<", "<|plugin|> is a mark", "</", " <b> ", "上海", "{", "tool_call"])), max_size=3
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-999, 999) | plain, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(plain, inner, max_size=2),
-    max_leaves=5,
+    st.none() | st.booleans() | st.integers(-999, 999) | plain,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(plain, inner, max_size=2), max_leaves=5,
 )  # fmt: skip
 names = st.sampled_from(["t", "ArxivSearch.search", "get_weather", "查询"])
 
