@@ -47,7 +47,7 @@ def run(
     if cancel.is_set():
         raise Cancelled
     if outcome is None or isinstance(call.error, Cancelled):
-        return Outcome(f"{name} took longer than {seconds:.0f} seconds and was stopped.", error=True)
+        return Outcome(f"{name} took longer than {seconds:.3g} seconds and was stopped.", error=True)
     return outcome
 
 
