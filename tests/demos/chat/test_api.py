@@ -169,7 +169,7 @@ def test_the_endpoints_of_the_tabs_are_the_only_public_ones(served: Served) -> N
     assert parameters == {"message": None, "model": "", "system": "", "max_tokens": 512, "temperature": -1, "seed": -1}
     config = httpx.get(f"{served.url}/config", trust_env=False).json()
     assert len(config["dependencies"]) > 10
-    assert [event["api_name"] for event in config["dependencies"] if event["api_visibility"] != "private"] == ["chat"]
+    assert [event["api_name"] for event in config["dependencies"] if event["api_visibility"] != "private"] == ["chat", "agent"]
 
 
 def test_a_private_handler_cannot_be_called_by_a_client(served: Served) -> None:
