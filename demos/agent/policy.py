@@ -16,15 +16,20 @@ Rule = Literal["always", "ask", "never"]
 RULES: tuple[Rule, ...] = ("always", "ask", "never")
 
 
+def tool_of(call: str) -> str:
+    """The tool that a call's name belongs to: those of a toolkit are named `Toolkit.method`, and no tool has a dot in its own."""
+    return call.partition(".")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A rule per tool; `default` is for the others."""
+    """A rule per tool, which all calls of a toolkit share; `default` is for the others."""
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
     default: Rule = "always"
 
-    def rule(self, tool: str) -> Rule:
-        return self.rules.get(tool, self.default)
+    def rule(self, call: str) -> Rule:
+        return self.rules.get(tool_of(call), self.default)
 
     def with_rule(self, tool: str, rule: Rule) -> Policy:
         return Policy({**self.rules, tool: rule}, self.default)

@@ -251,7 +251,10 @@ class AgentTab:
         """Models came, went or were loaded elsewhere."""
         registry, chosen = self.app.registry, view.known(self.app, model_id)
         choices = components.model_choices(registry, registry.specs("text"), self._t(request))
-        return {self.panel.picker.shown: gr.Dropdown(choices, value=chosen), self.panel.picker.value: chosen}
+        picker = self.panel.picker
+        if chosen == model_id:  # not sent back: what was chosen since must stay
+            return {picker.shown: gr.Dropdown(choices)}
+        return {picker.shown: gr.Dropdown(choices, value=chosen), picker.value: chosen}
 
     def on_setting(self, conversation: Conversation, *inputs: Any) -> Any:
         return working.saved(conversation, self._choices(inputs))

@@ -15,7 +15,7 @@ from typing import Any
 from demos import components, render, streaming, view
 from demos.agent import loop, runs, trace, why
 from demos.agent.events import AgentEvent, BudgetState, CallDone, CallOutput, CallProposed, Kept, StepDone
-from demos.agent.policy import Approved, Decision, Policy, Rule
+from demos.agent.policy import Approved, Decision, Policy, Rule, tool_of
 from demos.agent.runs import Conversation, Run
 from demos.agent.task import Budget, Prompts, Task
 from demos.agent.tools import walkthrough
@@ -138,7 +138,7 @@ def _approve(workshop: Workshop, names: Mapping[str, str]) -> Callable[[str, Can
     """Ask at the workshop's desk, but for a tool that was allowed for good meanwhile."""
 
     def approve(call_id: str, cancel: Cancel, wanted: Callable[[], None]) -> Decision:
-        if names.get(call_id) in workshop.desk.allowed:
+        if tool_of(names.get(call_id, "")) in workshop.desk.allowed:
             return Approved()
         return workshop.desk.ask(call_id, cancel, wanted)
 

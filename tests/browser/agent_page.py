@@ -34,7 +34,7 @@ class Agent:
         self.page.locator("#agent-model input").click()
         self.page.locator(f"#agent-model [role=option][aria-label^='{model} ']").click()
         self.page.keyboard.press("Escape")
-        self.page.locator("#pill").filter(has_text=model).wait_for()
+        self.until(f"document.querySelector('#agent-model input').value.startsWith('{model} ')", f"{model} as the model")
 
     def until(self, condition: str, what: str) -> None:
         """Wait for a JavaScript condition; a failure tells what the page showed instead."""
@@ -87,9 +87,10 @@ class Agent:
             closed.first.click()
         return step.inner_text()
 
-    def pictures(self) -> int:
-        """How many pictures of the conversation are seen."""
-        return int(self.page.evaluate(f"[...document.querySelectorAll('{LOG} .bot-row img')].filter(e => e.naturalWidth > 0).length"))
+    def pictures(self, count: int) -> None:
+        """Wait until so many pictures of the conversation are seen, and no more are there."""
+        seen = f"[...document.querySelectorAll('{LOG} .bot-row img')].map(e => e.naturalWidth > 0 && e.checkVisibility())"
+        self.until(f"JSON.stringify({seen}) === JSON.stringify(Array({count}).fill(true))", f"{count} pictures")
 
     # ---- the card that asks ----
 
@@ -103,7 +104,13 @@ class Agent:
         return self.card.inner_text()
 
     def press(self, what: str) -> None:
+        """One of run, deny, always."""
         self.card.locator(f"[data-what={what}]").click()
+
+    def edit(self, text: str) -> None:
+        """Other arguments, then Run."""
+        self.card.locator("textarea").fill(text)
+        self.press("run")
 
     # ---- the workbench ----
 
@@ -124,6 +131,14 @@ class Agent:
 
     def switch(self, title: str) -> Locator:
         return self.page.locator("#agent-tools label").filter(has_text=title).locator("input")
+
+    def turns(self, most: int) -> None:
+        """Set how often the model may be asked."""
+        self.page.locator("#gear button").click()
+        field = self.page.locator("#settings").get_by_role("spinbutton", name="Turns")
+        field.fill(str(most))
+        field.press("Tab")
+        self.page.keyboard.press("Escape")
 
     def attach(self, *files: Path) -> None:
         self.page.locator("#agent-attach input[type=file]").set_input_files(list(files))

@@ -77,7 +77,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "papers": [call("ArxivSearch.get_arxiv_article_information", query="InternLM2 书生"), "The report is InternLM0."],
     "plot": [f"<think>Code draws.</think>Here it comes.\n{code(PLOT)}\n{call('CurrentTime', timezone='Asia/Shanghai')}", "Drawn.", "Gladly."],
     "repair": [
-        '<tool_call>\n{"name": "Calculator", "arguments": {"expression":\n</tool_call>', call("Calculator", expresion="6*7"), sum_of("6*7"),
+        "<tool_call>\nCalculator(6*7)\n</tool_call>", call("Calculator", expresion="6*7"), sum_of("6*7"),
         "It is 42.",
     ],
     "deny": [sum_of("1+1"), "Then I leave it."],
