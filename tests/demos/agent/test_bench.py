@@ -41,8 +41,9 @@ class Wait(BaseAction):
         """Wait.
 
         Args:
-            what (str): what
+            what (str): a file to write when the wait begins
         """
+        open(what, "w").close()
         assert this_call().cancel.wait(20), "nobody stopped it"
         return "stopped"
 
@@ -228,13 +229,13 @@ def test_any_values_of_a_form_have_an_answer(bench: Bench, what: Any, count: Any
 # ---- one at a time, and Stop -----------------------------------------------------------------------------------------------
 
 
-def tried_until(bench: Bench, end: Callable[[], object]) -> Any:
+def tried_until(bench: Bench, began: Path, end: Callable[[], object]) -> Any:
     """What a call that waits gives, ended by `end`."""
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(do, bench, "fay", do="try", tool="Wait", form="Wait", values={"what": "x"})
-        second: Any = {}
-        while "error" not in second and not future.done():  # until the first of them is known to be under way
-            second = do(bench, "fay", do="try", tool="Calculator", form="Calculator", values={"expression": "1"})
+        future = pool.submit(do, bench, "fay", do="try", tool="Wait", form="Wait", values={"what": str(began)})
+        while not began.exists() and not future.done():
+            threading.Event().wait(0.01)
+        second = do(bench, "fay", do="try", tool="Calculator", form="Calculator", values={"expression": "1"})
         assert "still running" in second["error"]["text"]
         assert do(bench, "gil", do="try", tool="Calculator", form="Calculator", values={"expression": "1"})["text"] == "1"
         do(bench, "gil", do="stop")
@@ -243,14 +244,14 @@ def tried_until(bench: Bench, end: Callable[[], object]) -> Any:
         return future.result(20)
 
 
-def test_a_visitor_tries_one_call_at_a_time_and_can_stop_it(bench: Bench) -> None:
-    assert tried_until(bench, lambda: do(bench, "fay", do="stop"))["text"] == "stopped"
+def test_a_visitor_tries_one_call_at_a_time_and_can_stop_it(bench: Bench, tmp_path: Path) -> None:
+    assert tried_until(bench, tmp_path / "began", lambda: do(bench, "fay", do="stop"))["text"] == "stopped"
     assert do(bench, "fay", do="try", tool="Calculator", form="Calculator", values={"expression": "1"})["text"] == "1"
     assert do(bench, "fay", do="stop") == {}
 
 
-def test_who_leaves_stops_what_he_tried(bench: Bench) -> None:
-    assert tried_until(bench, lambda: bench.leave("fay"))["text"] == "stopped"
+def test_who_leaves_stops_what_he_tried(bench: Bench, tmp_path: Path) -> None:
+    assert tried_until(bench, tmp_path / "began", lambda: bench.leave("fay"))["text"] == "stopped"
 
 
 # ---- files and the kernel --------------------------------------------------------------------------------------------------
