@@ -41,8 +41,7 @@ def exported(conversation: Conversation, t: Strings) -> View:
         return {"notice": t("agent.nothing_yet")}
     words = {word: t(f"agent.md_{word}") for word in export.WORDS}
     recorded = [runs.to_recording(conversation, index) for index in range(len(conversation))]
-    text = "\n".join(export.to_markdown(one, words) for one in recorded)
-    return {"file": {"name": "agent.md", "text": text, "at": time.time()}, "notice": ""}
+    return {"file": {"name": "agent.md", "text": export.to_markdown(recorded, words), "at": time.time()}, "notice": ""}
 
 
 def kept(conversation: Conversation, t: Strings, *, whole: bool) -> View:

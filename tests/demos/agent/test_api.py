@@ -102,7 +102,7 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, **given: Any) -> Iterator[Served]:
+def serving(settings: Settings, *, model: str = "plain", **given: Any) -> Iterator[Served]:
     heard = Heard()
 
     def load(spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Engine:
@@ -111,7 +111,7 @@ def serving(settings: Settings, **given: Any) -> Iterator[Served]:
     registry = Registry(SPECS, files=NoFiles(), load=load, devices=lambda: (), need=lambda *_: 0)  # type: ignore[arg-type]
     workshops = Workshops(settings, **given)
     with gr.Blocks(analytics_enabled=False) as page:
-        api.add(App(registry, settings, "plain"), workshops)
+        api.add(App(registry, settings, model), workshops)
     page.queue(default_concurrency_limit=None)
     _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False)
     gc.collect()
