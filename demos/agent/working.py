@@ -38,11 +38,13 @@ LEADING = {"auto": None, "led": True, "own": False}
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the visitor has set: `values` are those of the sidebar by name, `on` the tools that are switched on."""
+    """What the visitor has set: `values` are those of the sidebar by name, `on` the tools that are switched on, `coming` those of which
+    it is not known yet whether they are offered: nobody switched them off."""
 
     values: Mapping[str, Any]
     on: tuple[str, ...]
     rules: Mapping[str, Rule]
+    coming: tuple[str, ...] = ()
 
     def task(self, spec: ModelSpec) -> Task:
         """Raises `BadRequest` for what is no number or out of range."""
@@ -223,7 +225,7 @@ def saved(conversation: Conversation, choices: Choices) -> dict[str, Any]:
             break
         room -= len(str(value))
         kept.insert(0, value)
-    return {"version": 1, "runs": kept, "values": dict(choices.values), "on": list(choices.on), "rules": dict(choices.rules)}
+    return {"version": 1, "runs": kept, "values": dict(choices.values), "on": [*choices.on, *choices.coming], "rules": dict(choices.rules)}
 
 
 def _forms(run: Run) -> Iterator[dict[str, Any]]:
