@@ -20,7 +20,6 @@ from demos.labels import label
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.view import View
-from shared.chatml import INTERPRETER
 from shared.engine import Sampling
 from shared.errors import BadRequest, DemoError
 
@@ -299,8 +298,7 @@ class AgentTab:
 
     def _choices(self, inputs: tuple[Any, ...]) -> Choices:
         rules, on, *values = inputs
-        coming = (INTERPRETER,) if self.workshops.permission() is None else ()
-        return Choices(dict(zip(self.panel.names, values, strict=True)), tuple(on), rules, coming)
+        return Choices(dict(zip(self.panel.names, values, strict=True)), tuple(on), rules, self.workshops.coming())
 
     def _tool_choices(self, t: Strings) -> list[tuple[str, str]]:
         return [(tool.title(t), tool.name) for tool in self.workshops.offered()]

@@ -159,6 +159,10 @@ class Workshops:
         known = self.permission()
         return offered(self._settings, code=known is not None and known.allowed)
 
+    def coming(self) -> tuple[str, ...]:
+        """The tools of which it is not known yet whether they are offered, by name."""
+        return () if self.permission() is not None else (INTERPRETER,)
+
     def of(self, session: str) -> Workshop:
         """The workshop of this visitor, made when there is none."""
         with self._lock:
