@@ -120,6 +120,11 @@ def sampling_values(sampling: Sampling) -> dict[str, Any]:
     return {**values, "seed": "" if sampling.seed is None else str(sampling.seed), "stop": "\n".join(sampling.stop)}
 
 
+def sampling_for(registry: Registry, model_id: str) -> Sampling:
+    """What suits a model; for one that is not there, neutral values."""
+    return next((spec.sampling for spec in registry.specs() if spec.id == model_id), Sampling())
+
+
 def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """`defaults`, with what a browser kept in their place where it is of the same kind: text, or a number (1.0 comes back as 1)."""
     kinds = {name: (str,) if isinstance(value, str) else (int, float) for name, value in defaults.items()}

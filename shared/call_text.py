@@ -5,6 +5,7 @@ Does not know the tags around a call, any dialect, or which tools there are.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -83,9 +84,17 @@ def contained(result: str) -> str:
 
 
 def without_fence(code: str) -> str:
-    """The code in its first fence; all of it where there is none."""
-    found = _FENCE.search(code)
+    """The code in its first fence; all of it where there is none, and where all of it is Python: a fence may stand in a string."""
+    found = None if _is_python(code) else _FENCE.search(code)
     return (found[1] if found else code).strip("\n")
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # also what is too deep for its parser, and a NUL
+        return False
+    return True
 
 
 def _unfenced(body: str) -> str:

@@ -48,6 +48,7 @@ _NOT_RUN = {
     "cancelled": "Not run: the user stopped.", "turns": "Not run: no turns are left.", "seconds": "Not run: no time is left.",
     "tokens": "Not run: no tokens are left.",
 }  # fmt: skip
+_STOPPED = "The user stopped it while it ran. What it did until then is done."
 
 
 def work(
@@ -85,6 +86,7 @@ class _Run:
     turns: int = 0
     seconds: float = 0.0
     tokens: int = 0
+    entered: str = ""  # the call that runs, or ran last
 
     def go(self) -> None:
         reason: Reason = "failed"
@@ -175,8 +177,9 @@ class _Run:
         finally:
             missing = _NOT_RUN.get(why or "", "Not run: it failed.")
             for call in wanted[len(results) :]:
-                self.emit(CallDone(call.id, missing, 0.0, error=True))
-                results.append(ToolResult(call.id, missing, error=True))
+                text = _STOPPED if call.id == self.entered else missing
+                self.emit(CallDone(call.id, text, 0.0, error=True))
+                results.append(ToolResult(call.id, text, error=True))
             self.added += _result_messages(wanted, results)
         if why is not None:
             raise _Over(why)
@@ -190,6 +193,7 @@ class _Run:
             text = "The user did not allow this call." if not allowed.reason else f"The user did not allow this call: {allowed.reason}"
             return self._done(call, Outcome(text, error=True), 0.0)
         began = self.now()
+        self.entered = call.id
         self.emit(CallRunning(call.id))
         limit = min(self.task.call_seconds, self._seconds_left())
         try:

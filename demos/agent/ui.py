@@ -20,10 +20,8 @@ from demos.labels import label
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.view import View
-from shared.engine import Sampling
-from shared.errors import BadRequest, DemoError
+from shared.errors import DemoError
 
-MOST_CHARACTERS = 200_000  # of one task
 REPLAY_SECONDS = 12.0  # a recorded run takes to be shown again
 STARTERS = ("agent.starter_calculator", "agent.starter_weather", "agent.starter_plot", "agent.starter_arxiv")
 Change = Callable[[Conversation], Conversation]
@@ -43,7 +41,7 @@ class AgentTab:
         self.rules = gr.State({})
         self.saved = gr.BrowserState(None, storage_key="puyu-agent", secret=app.browser_secret)
         with app.sidebar, gr.Column(elem_classes="pz-for-agent"):
-            self.panel = panel.build(app.start_model, self._sampling(app.start_model))
+            self.panel = panel.build(app.start_model, components.sampling_for(self.app.registry, app.start_model))
         with gr.Row(elem_id="agent-row"):
             with gr.Column(elem_id="agent-column", elem_classes="pz-column"):
                 self._page()
@@ -124,14 +122,7 @@ class AgentTab:
     # A task: every way to give one is a change of the conversation, followed by the same run.
 
     def on_send(self, request: gr.Request, text: str, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
-        if not text.strip():
-            yield self._show({"notice": self._t(request)("chat.empty")})
-            return
-        if len(text) > MOST_CHARACTERS:
-            error = BadRequest(f"The task has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be sent.", "Upload it as a file.")
-            yield self._show({"error": render.error_card(error, self._t(request), kept=False)})
-            return
-        yield from self._work(conversation, lambda c: runs.asked(c, text), inputs, request, clear=True)
+        yield from self._given(text, lambda c: runs.asked(c, text), conversation, inputs, request, clear=True)
 
     def on_starter(self, request: gr.Request, key: str, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
         yield from self.on_send(request, self._t(request)(key), conversation, *inputs)
@@ -147,8 +138,17 @@ class AgentTab:
             yield self._show({"error": None})
 
     def on_edit(self, request: gr.Request, event: gr.EditData, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
-        index = self._run_at(conversation, event.index, request)
-        yield from self._work(conversation, lambda c: runs.edited(c, index, components.message_text(event.value)), inputs, request)
+        index, text = self._run_at(conversation, event.index, request), components.message_text(event.value)
+        yield from self._given(text, lambda c: runs.edited(c, index, text), conversation, inputs, request)
+
+    def _given(
+        self, text: str, change: Change, conversation: Conversation, inputs: tuple[Any, ...], request: gr.Request, *, clear: bool = False
+    ) -> Iterator[dict[Any, Any]]:
+        refused = working.refused(text, conversation, self._t(request))
+        if refused is not None:
+            yield self._show(refused)
+        else:
+            yield from self._work(conversation, change, inputs, request, clear=clear)
 
     def _work(
         self, conversation: Conversation, change: Change, inputs: tuple[Any, ...], request: gr.Request, *, clear: bool = False
@@ -243,7 +243,7 @@ class AgentTab:
 
     def on_model(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         t, sampling = self._t(request), self.panel.sampling
-        values = components.sampling_values(self._sampling(view.known(self.app, model_id)))
+        values = components.sampling_values(components.sampling_for(self.app.registry, view.known(self.app, model_id)))
         shown = self._show(view.resting_pill(self.app, model_id, t))
         return {**shown, **dict(zip(sampling.inputs, (values[name] for name in sampling.names), strict=True))}
 
@@ -264,7 +264,7 @@ class AgentTab:
         t, session = self._t(request), str(request.session_hash)
         conversation, kept, on, rules = working.restored(saved)
         model = view.known(self.app, str(kept.get("model", self.app.start_model)))
-        values = {**components.kept_values(kept, panel.defaults(t.language, self._sampling(model))), "model": model}
+        values = panel.values(kept, t.language, self.app.registry, model)
         offered = self.workshops.offered()
         rules = {**first_rules(offered, public=self.app.settings.public), **rules}
         names = [tool.name for tool in offered if on is None or tool.name in on]
@@ -285,9 +285,9 @@ class AgentTab:
         self.workshops.close(session)
 
     def _all(self, conversation: Conversation, inputs: tuple[Any, ...], t: Strings) -> View:
-        told = {**working.bench(conversation, (), self.app, t)}
-        page = {**working.whole(conversation, t), "saved": working.saved(conversation, self._choices(inputs))}
-        return {**page, "error": None, "stage": None, "notice": "", "approval": None, "budget": None, "bench": told}
+        page = {**working.whole(conversation, t), "bench": working.bench(conversation, (), self.app, t)}
+        gone = {"error": None, "stage": None, "notice": "", "approval": None, "budget": None}
+        return {**page, **gone, "saved": working.saved(conversation, self._choices(inputs))}
 
     def _composer(self, t: Strings, *, busy: bool, clear: bool = False) -> View:
         words = {"placeholder": label("agent.ask_busy" if busy else "agent.ask")} | ({"value": ""} if clear else {})
@@ -303,11 +303,12 @@ class AgentTab:
     def _tool_choices(self, t: Strings) -> list[tuple[str, str]]:
         return [(tool.title(t), tool.name) for tool in self.workshops.offered()]
 
-    def _sampling(self, model: str) -> Sampling:
-        return next((spec.sampling for spec in self.app.registry.specs() if spec.id == model), Sampling())
-
     def _run_at(self, conversation: Conversation, index: Any, request: gr.Request) -> int:
-        return trace.log(conversation, self._t(request)).turns[index[0] if isinstance(index, list | tuple) else index]
+        owners = trace.log(conversation, self._t(request)).turns
+        at = index[0] if isinstance(index, list | tuple) else index
+        if not 0 <= at < len(owners):
+            raise gr.Error(self._t(request)("agent.stale"), print_exception=False)  # a page that is behind the conversation
+        return owners[at]
 
     def _t(self, request: gr.Request) -> Strings:
         return strings_for(request, self.app.settings)

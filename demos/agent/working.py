@@ -29,6 +29,7 @@ from shared.errors import BadRequest, DemoError
 from shared.messages import ToolResult
 
 logger = logging.getLogger(__name__)
+MOST_CHARACTERS = 200_000  # of one task
 SAVE_SECONDS = 1.0  # how much of a run a reload may lose
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage
 MOST_FRAMES = 150  # of a run that is shown again, however many events it has
@@ -145,6 +146,16 @@ def _approve(workshop: Workshop, names: Mapping[str, str]) -> Callable[[str, Can
         return workshop.desk.ask(call_id, cancel, wanted)
 
     return approve
+
+
+def refused(text: str, conversation: Conversation, t: Strings) -> View | None:
+    """Why this is no task: it is empty, or a file's worth; None where it is one."""
+    if not text.strip():
+        return {"notice": t("chat.empty"), "log": trace.log(conversation, t).messages}
+    if len(text) > MOST_CHARACTERS:
+        error = BadRequest(f"The task has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be sent.", "Upload it as a file.")
+        return {"error": render.error_card(error, t, kept=False)}
+    return None
 
 
 def replayed(conversation: Conversation, t: Strings, cancel: Cancel, seconds: float) -> Iterator[View]:

@@ -17,7 +17,6 @@ from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.turns import Conversation
 from demos.view import View
-from shared.engine import Sampling
 from shared.errors import BadRequest
 from shared.messages import user
 
@@ -60,8 +59,7 @@ class ChatTab:
             interactive=True,
             elem_id="chat-system",
         )
-        start = {spec.id: spec.sampling for spec in self.app.registry.specs()}.get(self.app.start_model, Sampling())
-        self.sampling = components.sampling_panel(start)
+        self.sampling = components.sampling_panel(components.sampling_for(self.app.registry, self.app.start_model))
         self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
 
     def _page(self) -> None:

@@ -101,5 +101,7 @@ def test_code_and_json() -> None:
     assert as_code('{"command": "print(1)"}') == "print(1)" == as_code("print(1)")
     assert as_json("print(1)") == '{"command": "print(1)"}' == as_json('{"command": "print(1)"}')
     assert (as_json(""), as_json("[1]")) == ("{}", '{"command": "[1]"}')
+    quoted = 'text = """\n```\nnot code\n```\n"""\nprint(text)'
+    assert without_fence(quoted) == quoted and without_fence(f"```python\n{quoted}\n```").startswith('text = """')
     assert without_fence("Look:\n```python\na = '''x'''\n```\nso") == "a = '''x'''"
     assert is_whole("```python\nx\n```\n", code=True) and not is_whole("```python\nx\n", code=True)

@@ -250,7 +250,7 @@ class TestStop:
             watch=lambda event: cancel.set() if isinstance(event, CallRunning) else None,
         )  # fmt: skip
         release.set()
-        assert finished(events).reason == "cancelled" and results(events) == [("Not run: the user stopped.", True)]
+        assert finished(events).reason == "cancelled" and results(events) == [("The user stopped it while it ran. What it did until then is done.", True)]
 
 
 def endpoint(*replies: Reply, **more: Any) -> tuple[OpenAIServer, Registry]:
