@@ -249,9 +249,8 @@ class AgentTab:
 
     def on_models(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         """Models came, went or were loaded elsewhere."""
-        registry, chosen = self.app.registry, view.known(self.app, model_id)
+        registry, picker, chosen = self.app.registry, self.panel.picker, view.known(self.app, model_id)
         choices = components.model_choices(registry, registry.specs("text"), self._t(request))
-        picker = self.panel.picker
         if chosen == model_id:  # not sent back: what was chosen since must stay
             return {picker.shown: gr.Dropdown(choices)}
         return {picker.shown: gr.Dropdown(choices, value=chosen), picker.value: chosen}

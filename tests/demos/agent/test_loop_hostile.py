@@ -250,7 +250,8 @@ class TestStop:
             watch=lambda event: cancel.set() if isinstance(event, CallRunning) else None,
         )  # fmt: skip
         release.set()
-        assert finished(events).reason == "cancelled" and results(events) == [("The user stopped it while it ran. What it did until then is done.", True)]
+        assert finished(events).reason == "cancelled"
+        assert results(events) == [("The user stopped it while it ran. What it did until then is done.", True)]
 
 
 def endpoint(*replies: Reply, **more: Any) -> tuple[OpenAIServer, Registry]:
