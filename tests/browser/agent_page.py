@@ -75,6 +75,10 @@ class Agent:
     def foot(self) -> str:
         return self.page.locator(f"{LOG} .pz-foot").last.inner_text()
 
+    def steps(self) -> list[str]:
+        """The titles of all steps, without those that are folded in them."""
+        return self.page.locator(f"{LOG} .message .title:not(.children *)").all_inner_texts()
+
     def title(self, words: str) -> Locator:
         """The titles of steps that have these words."""
         return self.page.locator(f"{LOG} .thought-group .title").filter(has_text=words)
@@ -141,13 +145,21 @@ class Agent:
         self.page.keyboard.press("Escape")
 
     def attach(self, *files: Path) -> None:
-        self.page.locator("#agent-attach input[type=file]").set_input_files(list(files))
+        self.upload("#agent-attach", *files)
         self.page.locator("#agent-notice").filter(has_text=files[-1].name).wait_for()
 
-    def download(self, pressed: Locator) -> Path:
+    def upload(self, button: str, *files: Path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.locator(button).click()
+        chooser.value.set_files(list(files))
+
+    def download(self, pressed: Locator, folder: Path) -> Path:
+        """Where the file is that the browser was given, under its own name."""
         with self.page.expect_download() as started:
             pressed.click()
-        return Path(started.value.path())
+        path = folder / started.value.suggested_filename
+        started.value.save_as(path)
+        return path
 
 
 def width(page: Page) -> int:

@@ -36,10 +36,10 @@ class Deaf(BaseAction):
         threading.Event().wait()
 
 class Parrot(BaseAction):
-    """Says what it was told, <b>whatever</b> it was."""
+    """Says what it was told."""
     @tool_api
     def run(self, words: str) -> str:
-        """Say it.
+        """Say it, <b>whatever</b> it is.
 
         Args:
             words (str): <i>what</i> to say
@@ -96,7 +96,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "floods": [f"{call('Flood')}\n{code(ANSI)}", "Enough."],
     "files": [call("ReadFile", path="data.csv"), code("print(open('data.csv').read().upper())"), "Read."],
     "mine": [code("mine = 'first'\nopen('first.txt', 'w').write(mine)"), "Yes."],
-    "yours": [code("print('mine' in globals())\nimport os\nprint(sorted(os.listdir('.')))"), "No."],
+    "yours": [code("print('mine' in globals())\nimport os\nprint([name for name in os.listdir('.') if name[0] != '.'])"), "No."],
     "leaves": [code("x = 1"), "There."],
     "talks": ["I know that without any tool."],
     "keyboard": [sum_of("1+1"), sum_of("2+2"), "Both."],
@@ -111,7 +111,7 @@ def catalog(folder: Path) -> Path:
     path = folder / "scripts.toml"
     tables = [
         f'[[model]]\nid = "{name}"\nbackend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "prefill", "tools"]\n'
-        f'source = [{{ kind = "path", ref = "{path}" }}]\n[model.options]\npieces = 40\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n'
+        f'source = [{{ kind = "path", ref = "{path}" }}]\n[model.options]\npieces = 40\ndelay = 0.02\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n'
         for name, replies in SCRIPTS.items()
     ]
     path.write_text("\n".join(tables), "utf-8")

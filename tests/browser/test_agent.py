@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,16 @@ def test_the_weather_walk_through_in_its_four_steps(use: Use, web: PublicWeb) ->
     assert "Boston, Massachusetts, United States" in agent.unfold("get_current_weather · Boston, MA")
     assert [host for host, _ in web.asked if "meteo" in host][-2:] == ["geocoding-api.open-meteo.com", "api.open-meteo.com"]
     walk = agent.bench("walk", "4. Answer")
-    steps = ("1. Declare", '"name": "get_current_weather"', "2. Call", '"arguments"', "3. Run", '"temperature": 22', "4. Answer", "**22 °C**")
+    steps = (
+        "1. Declare",
+        '"name": "get_current_weather"',
+        "2. Call",
+        '"arguments"',
+        "3. Run",
+        '"temperature": 22',
+        "4. Answer",
+        "**22 °C**",
+    )
     places = [walk.index(words) for words in steps]
     assert places == sorted(places)
 
@@ -34,7 +44,7 @@ def test_papers_from_arxiv_by_its_real_client(use: Use, web: PublicWeb) -> None:
     assert any(host == "export.arxiv.org" and "search_query=InternLM2" in path for host, path in web.asked)
 
 
-def test_a_plot_is_seen_and_stays_beside_a_second_tool(use: Use) -> None:
+def test_a_plot_is_seen_and_stays_beside_a_second_tool(use: Use, tmp_path: Path) -> None:
     agent = use("plot")
     agent.do("Plot the sine.")
     agent.pictures(1)
@@ -45,7 +55,7 @@ def test_a_plot_is_seen_and_stays_beside_a_second_tool(use: Use) -> None:
     agent.do("Thank you.")
     agent.pictures(1)
     assert "out.csv" in agent.bench("files", "ndarray")
-    saved = agent.download(agent.page.get_by_role("button", name="Download out.csv"))
+    saved = agent.download(agent.page.get_by_role("button", name="Download out.csv"), tmp_path)
     assert saved.read_text() == "x,y\n1,2\n"
 
 
