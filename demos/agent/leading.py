@@ -14,7 +14,7 @@ from typing import Any
 
 from demos.agent.asking import Answer, Turn
 from demos.agent.events import Exchange
-from demos.agent.lessons import TALK, Lesson, choices, lessons
+from demos.agent.lessons import TALK, Lesson, choices, fillings, lessons
 from shared import loose_json
 from shared.call_text import without_fence
 from shared.chatml import INTERPRETER
@@ -39,11 +39,11 @@ class _Leader:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def choose(self, conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> ToolSpec | None:
-        """Examples of choices, then the conversation: a question after it was answered with the same tool whatever it was."""
+        """Examples of choices, then the conversation: a request behind it was answered with the same tool whatever it asked."""
         words = {self.lessons[tool.name].word: tool for tool in tools}
         lines = [f"- {word}: {_one_line(tool.description)}" for word, tool in words.items()]
         head = [system("\n".join(("You say what a task is about.", *lines, f"- {TALK}: No tool is needed.")))]
-        for task, word in choices(self.lessons.values()):
+        for task, word in choices(self.lessons.values(), _task(conversation)):
             head += [user(task), assistant(word)]
         return words.get(self.ask(self.after(head, conversation), one_of=(*words, TALK)).text)
 
@@ -119,12 +119,16 @@ def _begun(conversation: Sequence[Message]) -> str:
     said = [_flat(result.content) for result in results]
     if not said or any(not text or len(text) > _MOST_QUOTED for text in said):
         return ""
-    task = next((message.text for message in reversed(conversation) if message.role == "user"), "")
-    good, bad, end = ("结果是：", "工具没有成功：", "。") if _CHINESE.search(task) else ("The result is ", "The tool failed: ", ".")
+    chinese = _CHINESE.search(_task(conversation))
+    good, bad, end = ("结果是：", "工具没有成功：", "。") if chinese else ("The result is ", "The tool failed: ", ".")
     ends = tuple(".!?。！？")
     return " ".join(
         f"{bad if result.error else good}{text}{'' if text.endswith(ends) else end}" for result, text in zip(results, said, strict=True)
     )
+
+
+def _task(conversation: Sequence[Message]) -> str:
+    return next((message.text for message in reversed(conversation) if message.role == "user"), "")
 
 
 def _flat(content: str) -> str:
@@ -162,15 +166,15 @@ def _argument(leader: _Leader, conversation: Sequence[Message], tool: ToolSpec, 
     sampling: dict[str, Any] = {"max_tokens": min(given.max_tokens, _CODE_TOKENS if code else _ARGUMENT_TOKENS)}
     what = _one_line(schema.get("description", ""))
     needed = f"{name} ({what})" if what else name
-    examples = [example for example in leader.lessons[tool.name].examples if name in example.arguments]
+    examples = fillings(leader.lessons[tool.name], name, _task(conversation))
     if choices:
         sampling["one_of"] = tuple(map(str, choices))
     elif not code:
         sampling["stop"] = (*given.stop, "\n", *_ENDS.get(name, ()))
     if examples:
         head = [system(f"Write the {name} for the task and nothing else.")]
-        for example in examples:
-            head += [user(example.task), assistant(example.arguments[name])]
+        for task, value in examples:
+            head += [user(task), assistant(value)]
         messages = leader.after(head, conversation)
     else:
         request = user(f"The tool {tool.name} needs: {needed}. Write its value for the question above and nothing else.")

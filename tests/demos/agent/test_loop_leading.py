@@ -11,12 +11,14 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from demos.agent import leading
 from demos.agent.asking import Answer, Turn
 from demos.agent.calls import judged
 from demos.agent.events import CallProposed, StepDone
-from demos.agent.lessons import LESSONS, lessons
+from demos.agent.lessons import LESSONS, MOST_EXAMPLES, TALK, choices, fillings, lessons, likeness
 from demos.agent.task import Budget
 from demos.agent.tools import TOOLS, Tool
 from demos.agent.tools.calculator import value_of
@@ -152,6 +154,20 @@ def test_an_unfinished_choice_or_argument_is_none() -> None:
 
     for answers in (["talk"], ["add", "1"], ["add", "1", "2"]):
         assert ask(Stopped(*answers), [user("?")], ADD) == Answer("", "", (), "cancelled", ANY)
+
+
+def test_the_most_alike_examples_come_last() -> None:
+    shown = choices([LESSONS["Calculator"], LESSONS["CurrentTime"]], "What is 4817 * 2963?")
+    assert len(shown) == MOST_EXAMPLES and shown[-1] == ("What is 12 * 7?", "math")
+    assert choices([LESSONS["CurrentTime"]], "Hello there")[-1] == ("Hello", TALK)
+    assert fillings(LESSONS["Calculator"], "expression", "What is the square root of 9?")[-1][1] == "sqrt(64)"
+    assert fillings(LESSONS["CurrentTime"], "place", "?") == [] and choices([], "")[-1][1] == TALK
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_likeness(one: str, other: str) -> None:
+    assert likeness(one, other) == likeness(other, one) and 0 <= likeness(one, other) <= 1 + 1e-9
+    assert likeness(f"{one}12 sheep", f"{one}345 sheep") > 0.99
 
 
 def test_words_are_never_taken_twice() -> None:

@@ -233,8 +233,25 @@ def _picture_of_the_task(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [_path_outside, _other_picture, _page_as_picture, _unfinished, _unknown_event, _text_for_number, _nan, _unknown_reason, _old, _more,
-     _huge_number, _text_for_list, _list_for_type, _number_for_truth, _deep, _path_for_sum, _picture_of_the_task],
+    [
+        _path_outside,
+        _other_picture,
+        _page_as_picture,
+        _unfinished,
+        _unknown_event,
+        _text_for_number,
+        _nan,
+        _unknown_reason,
+        _old,
+        _more,
+        _huge_number,
+        _text_for_list,
+        _list_for_type,
+        _number_for_truth,
+        _deep,
+        _path_for_sum,
+        _picture_of_the_task,
+    ],
 )
 def test_what_a_stranger_wrote_is_refused(plotted: Recording, tmp_path: Path, spoil: Any) -> None:
     value = copy.deepcopy(recording.to_json(plotted))
