@@ -201,7 +201,7 @@ class AgentTab:
             return {self.rules: gr.skip()}
         desk.allowed.add(tool)
         rules = {**rules, tool: "always"}
-        return {self.rules: rules, self.bench: {"rules": rules}}
+        return {self.rules: rules, self.bench: {"rules": rules, "decided": str(told["id"])}}  # a value of its own, to be taken
 
     def on_rule(self, event: gr.EventData, rules: dict[str, Rule]) -> dict[str, Rule]:
         told = event._data if isinstance(event._data, Mapping) else {}
