@@ -5,8 +5,9 @@ As in `demos/cards.py`, templates are fixed and values are set with `textContent
     approval   {"id", "tool", "title", "text", "code": bool, "problem"}, None hides it; its event `decide` has {"id", "tool", "what":
                "run"|"always"|"deny", "text", "edited": bool, "reason"}
     budget     {"turns": [left, of], "seconds": [left, of], "tokens": [left, of], "going": bool}, None hides it
-    bench      {"visitor", "on", "rules", "files": a number, "steps", "why", "walk"}, any of them; its events are `rules`, with {"tool",
-               "rule"}, and `ready`, once it is known whether code may run
+    bench      {"visitor", "on", "rules", "decided": the call that changed them, "files": a number, "steps", "why", "walk"}, any of them,
+               and taken when it is not the value before; its events are `rules`, with {"tool", "rule"}, and `ready`, once it is known
+               whether code may run
 """
 
 from __future__ import annotations
