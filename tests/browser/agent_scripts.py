@@ -75,9 +75,12 @@ def sum_of(text: str) -> str:
 SCRIPTS: Mapping[str, Sequence[str]] = {
     "weather": [f"Let me look.\n{call('get_current_weather', location='Boston, MA')}", "It is **22 °C** and sunny in Boston."],
     "papers": [call("ArxivSearch.get_arxiv_article_information", query="InternLM2 书生"), "The report is InternLM0."],
-    "plot": [f"<think>Code draws.</think>Here it comes.\n{code(PLOT)}\n{call('CurrentTime', timezone='Asia/Shanghai')}", "Drawn.", "Gladly."],
+    "plot": [
+        f"<think>Code draws.</think>Here it comes.\n{code(PLOT)}\n{call('CurrentTime', timezone='Asia/Shanghai')}", "Drawn.",
+        "Gladly.",
+    ],
     "repair": [
-        "<tool_call>\nCalculator(6*7)\n</tool_call>", call("Calculator", expresion="6*7"), sum_of("6*7"),
+        '<tool_call>\n{"expression": "6*7"}\n</tool_call>', call("Calculator", expresion="6*7"), sum_of("6*7"),
         "It is 42.",
     ],
     "deny": [sum_of("1+1"), "Then I leave it."],
@@ -90,7 +93,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "deaf": [call("Deaf"), "Next."],
     "patient": [sum_of("1+1"), "Next."],
     "hostile": [
-        f"{HTML}\n{call('Parrot', words=HTML)}\n{call('Broken')}", code(f"open('<img src=x onerror=document.title=4>.txt', 'w').write('x')"),
+        f"{HTML}\n{call('Parrot', words=HTML)}\n{call('Broken')}", code("open('<img src=x onerror=document.title=4>.txt', 'w').write('x')"),
         f"{HTML} done",
     ],
     "floods": [f"{call('Flood')}\n{code(ANSI)}", "Enough."],
@@ -109,9 +112,10 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
 def catalog(folder: Path) -> Path:
     """The scripts as models of a file for `--models`."""
     path = folder / "scripts.toml"
+    head = 'backend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "prefill", "tools"]'
     tables = [
-        f'[[model]]\nid = "{name}"\nbackend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "prefill", "tools"]\n'
-        f'source = [{{ kind = "path", ref = "{path}" }}]\n[model.options]\npieces = 40\ndelay = 0.02\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n'
+        f'[[model]]\nid = "{name}"\n{head}\nsource = [{{ kind = "path", ref = "{path}" }}]\n'
+        f"[model.options]\npieces = 40\ndelay = 0.02\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n"
         for name, replies in SCRIPTS.items()
     ]
     path.write_text("\n".join(tables), "utf-8")

@@ -1,4 +1,4 @@
-"""The agent's tab around its runs: files, recordings, the workbench, other visitors, hostile words, widths, keys, and where no code runs."""
+"""The agent's tab around its runs: files, recordings, workbench, other visitors, hostile words, widths, keys, and where no code runs."""
 
 from __future__ import annotations
 
