@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 MOST_DOWNLOAD = 32 << 20  # bytes of a file that travels inside an answer
 MOST_TRIED = 20_000  # characters of a tried call's result
 LONGEST_NAME = 300
+MOST_TRYING = 64  # calls made by hand at once, of all visitors: less than the threads there are, so that a Stop is heard
 
 
 class Bench:
@@ -108,11 +109,13 @@ class Bench:
 
     @contextmanager
     def _tried(self, visitor: str) -> Iterator[Cancel]:
-        """One call by hand at a time for each visitor."""
+        """One call by hand at a time for each visitor, and not too many of all of them."""
         cancel = Cancel()
         with self._lock:
             if visitor in self._trying:
                 raise BadRequest("A call made by hand is still running.", "Wait for it, or stop it.")
+            if len(self._trying) >= MOST_TRYING:
+                raise BadRequest("Too many visitors try a tool right now.", "Try again in a minute.")
             self._trying[visitor] = cancel
         try:
             yield cancel

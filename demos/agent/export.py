@@ -84,7 +84,7 @@ def _arguments(name: str, arguments: str) -> str:
     if name == INTERPRETER:
         try:
             code = "\n".join(str(value) for value in json.loads(arguments).values())
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             code = arguments
         return fenced(code, "python")
     return fenced(arguments, "json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -104,9 +105,7 @@ class AgentTab:
         self.new.click(self.on_new, self.inputs, out, show_progress="hidden", api_visibility="private")
         self.export.click(self.on_export, self.conversation, [self.file, self.notice], **quick)
         self.keep.click(self.on_keep, self.conversation, [self.file, self.error, self.notice], **quick)
-        self.attach.upload(
-            self.on_attach, self.attach, [self.notice, self.error, self.bench], show_progress="hidden", api_visibility="private"
-        )
+        self.attach.upload(self.on_attach, **{**ask, "inputs": self.attach, "outputs": [self.notice, self.error, self.bench]})
         self.open_bench.click(None, None, None, js="() => { pz.bench() }")
         self.approval.decide(self.on_decide, self.rules, [self.rules, self.bench], **quick, trigger_mode="multiple")
         self.bench.rules(self.on_rule, self.rules, self.rules, **quick, trigger_mode="multiple")
@@ -180,17 +179,17 @@ class AgentTab:
             yield self._show({**self._composer(t, busy=True), "error": None, "notice": t("agent.replaying"), "empty": False, "log": []})
             for shown in working.replayed(conversation, t, cancel, REPLAY_SECONDS):
                 yield self._show(shown)
-        told = working.bench(conversation, (), self.app, t)
-        saved = working.saved(conversation, self._choices(inputs))
-        yield self._show({**self._composer(t, busy=False), "notice": "", "bench": told, "saved": saved})
+            told = working.bench(conversation, (), self.app, t)
+            yield self._show({"notice": "", "bench": told, "saved": working.saved(conversation, self._choices(inputs))})
+        yield self._show(self._composer(t, busy=False))
 
-    # The rest of the page.
+    # The rest of the page. What ends a wait is async: where every thread waits for a person, it still gets its turn.
 
-    def on_stop(self, request: gr.Request) -> None:
+    async def on_stop(self, request: gr.Request) -> None:
         """Changes nothing on the page: the run's own last view does."""
-        self.running.stop(str(request.session_hash))
+        await asyncio.to_thread(self.running.stop, str(request.session_hash))
 
-    def on_decide(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[Any, Any]:
+    async def on_decide(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[Any, Any]:
         told = event._data if isinstance(event._data, Mapping) else {}
         desk = self.workshops.of(str(request.session_hash)).desk
         what, tool = told.get("what"), str(told.get("tool"))
@@ -203,10 +202,12 @@ class AgentTab:
         rules = {**rules, tool: "always"}
         return {self.rules: rules, self.bench: {"rules": rules, "decided": str(told["id"])}}  # a value of its own, to be taken
 
-    def on_rule(self, event: gr.EventData, rules: dict[str, Rule]) -> dict[str, Rule]:
+    def on_rule(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[str, Rule]:
         told = event._data if isinstance(event._data, Mapping) else {}
-        rule = next((rule for rule in RULES if rule == told.get("rule")), None)
-        return {**rules, str(told.get("tool"))[:100]: rule} if rule is not None else rules
+        rule, tool = next((rule for rule in RULES if rule == told.get("rule")), None), str(told.get("tool"))[:100]
+        if rule != "always":  # taken back while a run is under way
+            self.workshops.of(str(request.session_hash)).desk.allowed.discard(tool)
+        return {**rules, tool: rule} if rule is not None else rules
 
     def on_ready(self, request: gr.Request, on: list[str], rules: dict[str, Rule], saved: Any) -> dict[Any, Any]:
         """It is known now whether code may run: its tool comes, switched on unless this browser has it off."""
@@ -223,8 +224,7 @@ class AgentTab:
     def on_undo(self, request: gr.Request, conversation: Conversation, *inputs: Any) -> dict[Any, Any]:
         if self.running.busy(str(request.session_hash)):
             return {self.notice: gr.skip()}
-        conversation, task = runs.undone(conversation)
-        t = self._t(request)
+        t, (conversation, task) = self._t(request), runs.undone(conversation)
         return self._show({**self._all(conversation, inputs, t), "composer": gr.Textbox(task, placeholder=label("agent.ask"))})
 
     def on_new(self, request: gr.Request, conversation: Conversation, *inputs: Any) -> dict[Any, Any]:
@@ -276,10 +276,10 @@ class AgentTab:
             **dict(zip(self.panel.inputs, (values[name] for name in self.panel.names), strict=True)),
         }  # fmt: skip
 
-    def on_leave(self, request: gr.Request) -> None:
+    async def on_leave(self, request: gr.Request) -> None:
         """The page was closed or reloaded: its run, its kernel and its files end."""
         session = str(request.session_hash)
-        self.running.stop(session)
+        await asyncio.to_thread(self.running.stop, session)
         self.served.leave(session)
         self.workshops.close(session)
 

@@ -250,6 +250,18 @@ def test_a_visitor_tries_one_call_at_a_time_and_can_stop_it(bench: Bench, tmp_pa
     assert do(bench, "fay", do="stop") == {}
 
 
+def test_all_visitors_together_try_no_more_than_there_are_threads(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[Any] = []
+
+    def others() -> None:
+        monkeypatch.setattr(bench_module, "MOST_TRYING", 1)
+        refused.append(do(bench, "other", do="try", tool="Calculator", form="Calculator", values={"expression": "1"}))
+        do(bench, "fay", do="stop")
+
+    assert tried_until(bench, tmp_path / "began", others)["text"] == "stopped"
+    assert "Too many visitors" in refused[0]["error"]["text"]
+
+
 def test_who_leaves_stops_what_he_tried(bench: Bench, tmp_path: Path) -> None:
     assert tried_until(bench, tmp_path / "began", lambda: bench.leave("fay"))["text"] == "stopped"
 

@@ -231,6 +231,12 @@ class TestPolicy:
         run(registry(ADD_3, "ok"), box, policy=self.ASK, approve=desk.ask, watch=watch)
         assert (len(box.called), late, desk.waiting()) == (1, [False], ())
 
+    def test_who_does_not_answer_in_time_does_not_allow_it(self) -> None:
+        desk, box = Desk(patience=0.0), tools()
+        events = run(registry(ADD_3, "ok"), box, policy=self.ASK, approve=desk.ask)
+        assert (box.called, finished(events).reason, desk.waiting()) == ([], "answered", ())
+        assert results(events) == [("The user did not allow this call: Nobody answered in time.", True)]
+
     def saying(self, *decisions: Decision) -> Any:
         left = list(decisions)
 

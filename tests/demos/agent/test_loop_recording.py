@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.agent import recording, wire
-from demos.agent.events import AgentEvent, CallDone, Finished, Kept
+from demos.agent.events import AgentEvent, CallDone, CallProposed, Finished, Kept
 from demos.agent.export import WORDS, fenced, to_markdown
 from demos.agent.policy import Approved, Policy
 from demos.agent.recording import Recording
@@ -291,6 +291,12 @@ def test_a_conversation_in_markdown(plotted: Recording) -> None:
     assert text.index("A.") < text.index("画图") < text.index("### Call: `IPythonInterpreter`")
     assert to_markdown([plotted]) == to_markdown(plotted) and to_markdown([]) == "# Task\n"
     assert to_markdown(replace(long, conversation=(user("y" * 81),))).startswith("# " + "y" * 79 + "…\n")
+
+
+def test_arguments_nested_deeper_than_can_be_read_are_exported_as_they_are() -> None:
+    deep = "[" * 100_000
+    events = (CallProposed(1, ToolCall("c", INTERPRETER, deep), deep), Finished("cancelled", "", ()))
+    assert deep in to_markdown(Recording("m", (user("q"),), (), events))
 
 
 def test_the_words_are_those_of_the_page() -> None:
