@@ -14,7 +14,7 @@ from shared import loose_json
 
 CODE_PARAMETER = "command"  # lagent's name for what its interpreter runs
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
-_RESULT_TAG = re.compile(r"<(?=\s*/?\s*tool_response)", re.IGNORECASE)
+_RESULT_TAG = re.compile(r"<(?=\s*(?:/\s*)?tool_response)", re.IGNORECASE)
 _BROKEN = re.compile(
     r"""\s*\{\s*["']name["']\s*:\s*["']([\w.-]{1,64})["']\s*(?:,\s*["'](?:parameters|arguments)["']\s*:\s*(.*))?""", re.DOTALL
 )

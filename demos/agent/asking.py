@@ -34,8 +34,8 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """Read anew or written."""
-        return sum(one.usage.prompt_tokens - one.usage.cached_tokens + one.usage.output_tokens for one in self.exchanges)
+        """Read anew or written. A server that tells of more cached tokens than it read wins no budget by it."""
+        return sum(max(0, one.usage.prompt_tokens - one.usage.cached_tokens) + one.usage.output_tokens for one in self.exchanges)
 
     def message(self, calls: Sequence[ToolCall]) -> Message:
         parts = (Reasoning(self.reasoning) if self.reasoning else None, Text(self.text) if self.text else None, *calls)

@@ -97,8 +97,8 @@ class _Run:
                 self._step()
         except _Over as over:
             reason = over.reason
-        except Cancelled:
-            reason = "cancelled"
+        except Cancelled:  # an engine that is still connecting or counting raises it at the time limit, too
+            reason = "cancelled" if self.cancel.is_set() else "seconds"
         finally:
             self.emit(Finished(reason, self.answer, tuple(self.added)))
 

@@ -101,8 +101,9 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
 
 
 def name_to_wire(name: str) -> str:
-    """A tool's name as OpenAI takes it: letters, digits, `_` and `-`. lagent's have dots (`ArxivSearch.search`)."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+    """A tool's name as OpenAI takes it: letters, digits, `_` and `-`. lagent's have dots (`ArxivSearch.search`); letters of other
+    scripts are written as their codes, so that names of two tools stay two."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda found: "_" if found[0].isascii() else f"u{ord(found[0]):x}", name)[:64]
 
 
 def tools_to_wire(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:

@@ -44,6 +44,12 @@ def test_the_unsafe_flag_counts_on_loopback_only() -> None:
     assert not permission("A", asked).unsafe
 
 
+def test_without_its_package_no_system_is_blamed() -> None:
+    for settings in (LOCAL, PUBLIC, replace(LOCAL, unsafe_code_interpreter=True)):
+        found = permission("none", settings, kernel=False)
+        assert not found.allowed and not found.unsafe and "ipython" in found.reason and "requirements.txt" in found.remedy
+
+
 @pytest.mark.parametrize("missing", [{"landlock": 0}, {"seccomp": False}, {"system": "Darwin"}])
 def test_without_a_part_there_is_no_tier(missing: dict[str, object]) -> None:
     machine = replace(HERE, **missing)  # type: ignore[arg-type]
