@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -176,9 +177,10 @@ class ChatTab:
 
     # The rest of the page.
 
-    def on_stop(self, request: gr.Request) -> None:
-        """Changes nothing on the page: the turn's own last view does, and an answer from here could come after it."""
-        self.running.stop(str(request.session_hash))
+    async def on_stop(self, request: gr.Request) -> None:
+        """Changes nothing on the page: the turn's own last view does, and an answer from here could come after it. Not in one of
+        Gradio's threads: answers may have them all."""
+        await asyncio.to_thread(self.running.stop, str(request.session_hash))
 
     def on_undo(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[Any, Any]:
         if self.running.busy(str(request.session_hash)):
