@@ -115,7 +115,7 @@ def catalog(folder: Path) -> Path:
     head = 'backend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "prefill", "tools"]'
     tables = [
         f'[[model]]\nid = "{name}"\n{head}\nsource = [{{ kind = "path", ref = "{path}" }}]\n'
-        f"[model.options]\npieces = 40\ndelay = 0.02\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n"
+        f"[model.options]\npieces = 40\ndelay = 0\nreplies = {json.dumps(list(replies), ensure_ascii=False)}\n"
         for name, replies in SCRIPTS.items()
     ]
     path.write_text("\n".join(tables), "utf-8")
