@@ -20,7 +20,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos.agent.bench import Bench
+from demos.agent.page.bench import Bench
 from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from demos.agent import asking, calls, leading, running
-from demos.agent.asking import Answer, Emit
-from demos.agent.calls import Judged
+from demos.agent.call import calls, running
+from demos.agent.call.calls import Judged
+from demos.agent.call.repeats import Repeats
 from demos.agent.events import (
     ApprovalWanted,
     BudgetState,
@@ -31,9 +31,10 @@ from demos.agent.events import (
     StepDone,
 )  # fmt: skip
 from demos.agent.policy import Approve, Denied
-from demos.agent.repeats import Repeats
 from demos.agent.task import Task, described, is_led, opening
 from demos.agent.toolbox import Outcome, Toolbox
+from demos.agent.turn import asking, leading
+from demos.agent.turn.asking import Answer, Emit
 from models.registry import Registry
 from shared import loose_json
 from shared.chatml import INTERPRETER

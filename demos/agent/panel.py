@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from demos import components
+from demos.agent.page.working import LEADING
 from demos.agent.task import PROMPTS, Budget
-from demos.agent.working import LEADING
 from demos.components import ModelPicker, SamplingPanel
 from demos.labels import label
 from demos.strings import LANGUAGES, Language

@@ -8,22 +8,21 @@ from typing import Any
 
 import gradio as gr
 
-from demos import cards, components, render, streaming, view
-from demos.agent import api, exchange, panel, runs, trace, working
+from demos import cards, components, streaming, view
+from demos.agent import api, panel
 from demos.agent import cards as own
-from demos.agent.bench import Bench
+from demos.agent.page import exchange, runs, trace, working
+from demos.agent.page.bench import Bench
+from demos.agent.page.runs import Conversation
+from demos.agent.page.working import Choices
 from demos.agent.policy import RULES, Approved, Decision, Denied, Rule
-from demos.agent.runs import Conversation
 from demos.agent.tools.offer import first_rules
-from demos.agent.working import Choices
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.labels import label
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.view import View
-from shared.errors import DemoError
 
-REPLAY_SECONDS = 12.0  # a recorded run takes to be shown again
 STARTERS = ("agent.starter_calculator", "agent.starter_weather", "agent.starter_plot", "agent.starter_arxiv")
 Change = Callable[[Conversation], Conversation]
 
@@ -170,17 +169,11 @@ class AgentTab:
         t, session = self._t(request), str(request.session_hash)
         if self.running.busy(session):
             return
-        try:
-            conversation = (*conversation, exchange.opened(self.workshops.of(session), path))
-        except DemoError as error:
-            yield self._show({"error": render.error_card(error, t, kept=False, whole=self.app.settings.trusted)})
-            return
+        workshop, choices = self.workshops.of(session), self._choices(inputs)
         with self.running.turn(session) as cancel:
-            yield self._show({**self._composer(t, busy=True), "error": None, "notice": t("agent.replaying"), "empty": False, "log": []})
-            for shown in working.replayed(conversation, t, cancel, REPLAY_SECONDS):
+            yield self._show({**self._composer(t, busy=True), "error": None})
+            for shown in exchange.shown_again(self.app, workshop, path, conversation, choices, t, cancel):
                 yield self._show(shown)
-            told = working.bench(conversation, (), self.app, t)
-            yield self._show({"notice": "", "bench": told, "saved": working.saved(conversation, self._choices(inputs))})
         yield self._show(self._composer(t, busy=False))
 
     # The rest of the page. What ends a wait is async: where every thread waits for a person, it still gets its turn.
@@ -225,7 +218,12 @@ class AgentTab:
         if self.running.busy(str(request.session_hash)):
             return {self.notice: gr.skip()}
         t, (conversation, task) = self._t(request), runs.undone(conversation)
-        return self._show({**self._all(conversation, inputs, t), "composer": gr.Textbox(task, placeholder=label("agent.ask"))})
+        return self._show(
+            {
+                **working.changed(self.app, conversation, self._choices(inputs), t),
+                "composer": gr.Textbox(task, placeholder=label("agent.ask")),
+            }
+        )
 
     def on_new(self, request: gr.Request, conversation: Conversation, *inputs: Any) -> dict[Any, Any]:
         """A new conversation has a new work folder and a new kernel."""
@@ -233,7 +231,9 @@ class AgentTab:
         self.running.stop(session)
         self.running.wait(session)  # its last view must not come after ours
         self.workshops.close(session)
-        return self._show({**self._all((), inputs, t), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)})
+        return self._show(
+            {**working.changed(self.app, (), self._choices(inputs), t), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)}
+        )
 
     def on_export(self, request: gr.Request, conversation: Conversation) -> dict[Any, Any]:
         return self._show(exchange.exported(conversation, self._t(request)))
@@ -282,11 +282,6 @@ class AgentTab:
         await asyncio.to_thread(self.running.stop, session)
         self.served.leave(session)
         self.workshops.close(session)
-
-    def _all(self, conversation: Conversation, inputs: tuple[Any, ...], t: Strings) -> View:
-        page = {**working.whole(conversation, t), "bench": working.bench(conversation, (), self.app, t)}
-        gone = {"error": None, "stage": None, "notice": "", "approval": None, "budget": None}
-        return {**page, **gone, "saved": working.saved(conversation, self._choices(inputs))}
 
     def _composer(self, t: Strings, *, busy: bool, clear: bool = False) -> View:
         words = {"placeholder": label("agent.ask_busy" if busy else "agent.ask")} | ({"value": ""} if clear else {})

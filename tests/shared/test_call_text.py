@@ -90,7 +90,7 @@ def test_a_result_stays_in_its_block() -> None:
     for end in ("</tool_response>", "< / Tool_Response >", "<tool_response>"):
         assert contained(f"a {end} b") == f"a < {end[1:]} b"
     assert contained("</tool_call> <b>") == "</tool_call> <b>"
-    assert contained("<" + " " * 200_000) == "<" + " " * 200_000  # once a minute and more of backtracking
+    assert contained("<" + " " * 200_000) == "<" + " " * 200_000
 
 
 def test_what_is_complete() -> None:

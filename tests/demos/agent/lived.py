@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from demos.agent import recording
 from demos.agent.events import AgentEvent, CallRunning, Kept
+from demos.agent.page.runs import Run
 from demos.agent.policy import Approved, Decision, Denied, Policy
-from demos.agent.runs import Run
+from demos.agent.record import recording
 from demos.agent.task import Budget
 from demos.agent.toolbox import Outcome
 from shared.chatml import INTERPRETER

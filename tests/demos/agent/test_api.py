@@ -20,7 +20,7 @@ from gradio_client.exceptions import AppError
 
 from demos.agent import api, sandbox
 from demos.agent.sandbox import folders
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.tab import App
 from models.backends.scripted import Scripted
 from models.registry import Registry

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from demos.agent.call.running import capped
 from demos.agent.events import (
     AgentEvent,
     ApprovalWanted,
@@ -22,7 +23,6 @@ from demos.agent.events import (
     StepDone,
 )
 from demos.agent.policy import Approved, Decision, Denied, Desk, Policy
-from demos.agent.running import capped
 from demos.agent.task import PROMPTS, Budget
 from demos.agent.toolbox import Outcome
 from shared.chatml import INTERPRETER

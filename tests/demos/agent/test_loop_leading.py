@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.agent import leading
-from demos.agent.asking import Answer, Turn
-from demos.agent.calls import judged
+from demos.agent.call.calls import judged
 from demos.agent.events import CallProposed, StepDone
-from demos.agent.lessons import LESSONS, MOST_EXAMPLES, TALK, choices, fillings, lessons, likeness
 from demos.agent.task import Budget
 from demos.agent.tools import TOOLS, Tool
 from demos.agent.tools.calculator import value_of
 from demos.agent.tools.clock import CurrentTime
 from demos.agent.tools.toolbox import Toolbox
 from demos.agent.tools.workplace import Workplace
+from demos.agent.turn import leading
+from demos.agent.turn.asking import Answer, Turn
+from demos.agent.turn.lessons import LESSONS, MOST_EXAMPLES, TALK, choices, fillings, lessons, likeness
 from models import local
 from models.download import Store
 from models.registry import Registry

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demos.agent import recording, wire
 from demos.agent.events import AgentEvent, CallDone, CallProposed, Finished, Kept
-from demos.agent.export import WORDS, fenced, to_markdown
 from demos.agent.policy import Approved, Policy
-from demos.agent.recording import Recording
+from demos.agent.record import recording, wire
+from demos.agent.record.export import WORDS, fenced, to_markdown
+from demos.agent.record.recording import Recording
 from demos.agent.toolbox import Outcome
 from demos.strings import Strings
 from shared.chatml import INTERPRETER

@@ -9,8 +9,8 @@ import pytest
 
 from demos import components
 from demos.agent import panel
+from demos.agent.page.working import LEADING, MOST, Choices
 from demos.agent.task import PROMPTS, Budget, Prompts
-from demos.agent.working import LEADING, MOST, Choices
 from demos.strings import LANGUAGES
 from shared.engine import ModelSpec, Sampling
 

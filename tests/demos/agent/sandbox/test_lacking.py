@@ -24,7 +24,7 @@ from pathlib import Path
 from demos.agent import sandbox
 from demos.agent.sandbox.diagnosis import sandbox_tier
 from demos.agent.sandbox.permission import permission
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.finding import Surroundings
 from shared.chatml import INTERPRETER
 from shared.settings import Settings

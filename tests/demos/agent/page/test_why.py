@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from demos.agent import why
 from demos.agent.events import CallDone, CallProposed, Exchange, Finished, Kept, ModelTold, StepBegun, StepDone
-from demos.agent.runs import Run
+from demos.agent.page import why
+from demos.agent.page.runs import Run
 from demos.strings import LANGUAGES, Strings
 from shared.engine import ModelSpec, Source
 from shared.events import DoneReason, Usage

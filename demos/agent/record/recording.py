@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from demos.agent import wire
 from demos.agent.events import AgentEvent, CallDone, CallOutput, Finished, Kept
+from demos.agent.record import wire
 from shared import loose_json
 from shared.engine import Progress
 from shared.errors import BadRequest

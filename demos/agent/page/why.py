@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demos.agent.events import CallDone, CallProposed, ModelTold, StepDone
-from demos.agent.runs import Run
+from demos.agent.page.runs import Run
 from shared.chatml import DIALECTS
 from shared.engine import ModelSpec
 

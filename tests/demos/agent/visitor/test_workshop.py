@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from demos.agent import sandbox
-from demos.agent.kernel import Kernel
 from demos.agent.policy import Approved
 from demos.agent.sandbox import Limits, Session, WorkFile, folders
 from demos.agent.sandbox.permission import Permission
 from demos.agent.tools import TOOLS
-from demos.agent.workfolder import Room, WorkFolder
-from demos.agent.workshop import Workshop, Workshops
+from demos.agent.visitor.kernel import Kernel
+from demos.agent.visitor.workfolder import Room, WorkFolder
+from demos.agent.visitor.workshop import Workshop, Workshops
 from shared.chatml import INTERPRETER
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest

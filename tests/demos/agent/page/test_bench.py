@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from demos.agent import bench as bench_module
-from demos.agent.bench import Bench
+from demos.agent.page import bench as bench_module
+from demos.agent.page.bench import Bench
 from demos.agent.tools import TOOLS
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.strings import LANGUAGES, Strings
 from demos.tab import App
 from models.registry import Registry

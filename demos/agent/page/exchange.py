@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from demos import render
-from demos.agent import export, recording, runs
-from demos.agent.runs import Conversation, Run
-from demos.agent.workshop import Workshop
+from demos.agent.page import runs, working
+from demos.agent.page.runs import Conversation, Run
+from demos.agent.page.working import Choices
+from demos.agent.record import export, recording
+from demos.agent.visitor.workshop import Workshop
 from demos.strings import Strings
+from demos.tab import App
 from demos.view import View
+from shared.engine import Cancel
 from shared.errors import DemoError
+
+REPLAY_SECONDS = 12.0  # a recorded run takes to be shown again
 
 
 def attached(workshop: Workshop, paths: Sequence[str], t: Strings, *, whole: bool) -> View:
@@ -33,6 +39,21 @@ def opened(workshop: Workshop, path: str) -> Run:
     """A saved run. Raises `BadRequest` naming what is wrong with the file."""
     with open(path, "rb") as file:
         return runs.from_recording(recording.loads(file.read(recording.MOST_BYTES + 1), workshop.pictures()))
+
+
+def shown_again(
+    app: App, workshop: Workshop, path: str, conversation: Conversation, choices: Choices, t: Strings, cancel: Cancel
+) -> Iterator[View]:  # fmt: skip
+    """A saved run as it came, at the end of the conversation; it then stands in there."""
+    try:
+        conversation = (*conversation, opened(workshop, path))
+    except DemoError as failure:
+        yield {"error": _card(failure, t, whole=app.settings.trusted)}
+        return
+    yield {"notice": t("agent.replaying"), "empty": False, "log": []}
+    yield from working.replayed(conversation, t, cancel, REPLAY_SECONDS)
+    told = working.bench(conversation, (), app, t)
+    yield {"notice": "", "bench": told, "saved": working.saved(conversation, choices)}
 
 
 def exported(conversation: Conversation, t: Strings) -> View:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.agent import workfolder
 from demos.agent.sandbox import WorkFile
 from demos.agent.sandbox.transcript import safe_name
-from demos.agent.workfolder import Room, WorkFolder, plain_name
+from demos.agent.visitor import workfolder
+from demos.agent.visitor.workfolder import Room, WorkFolder, plain_name
 from shared.errors import BadRequest
 
 

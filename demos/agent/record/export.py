@@ -19,7 +19,7 @@ from demos.agent.events import (
     Kept,
     ModelTold,
 )  # fmt: skip
-from demos.agent.recording import Recording
+from demos.agent.record.recording import Recording
 from shared.chatml import INTERPRETER
 from shared.events import ReasoningDelta, TextDelta
 

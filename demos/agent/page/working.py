@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demos import components, render, streaming, view
-from demos.agent import loop, runs, trace, why
+from demos.agent import loop
 from demos.agent.events import AgentEvent, BudgetState, CallDone, CallOutput, CallProposed, Kept, StepDone
+from demos.agent.page import runs, trace, why
+from demos.agent.page.runs import Conversation, Run
 from demos.agent.policy import Approved, Decision, Policy, Rule, tool_of
-from demos.agent.runs import Conversation, Run
 from demos.agent.task import Budget, Prompts, Task
 from demos.agent.tools import walkthrough
-from demos.agent.workshop import Workshop
+from demos.agent.visitor.workshop import Workshop
 from demos.strings import Strings
 from demos.tab import App
 from demos.view import View
@@ -177,6 +178,12 @@ def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) ->
     title = conversation[0].task.strip().split("\n")[0][:60] if conversation else t("agent.new_title")
     log = trace.log(conversation, t, streaming=streaming).messages
     return {"log": log, "title": title, "empty": not conversation, "conversation": conversation}
+
+
+def changed(app: App, conversation: Conversation, choices: Choices, t: Strings) -> View:
+    """The page after its conversation was shortened: nothing is left of what the last run had to say."""
+    gone = {"error": None, "stage": None, "notice": "", "approval": None, "budget": None}
+    return {**whole(conversation, t), **gone, "bench": bench(conversation, (), app, t), "saved": saved(conversation, choices)}
 
 
 def approval(run: Run, t: Strings) -> dict[str, Any] | None:

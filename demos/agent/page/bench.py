@@ -17,7 +17,7 @@ from typing import Any
 from demos import render
 from demos.agent import sandbox
 from demos.agent.tools import Tool, trying
-from demos.agent.workshop import Workshop, Workshops
+from demos.agent.visitor.workshop import Workshop, Workshops
 from demos.strings import Strings
 from demos.tab import App
 from demos.view import writable

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from demos.agent.asking import Answer, Turn
 from demos.agent.events import Exchange
-from demos.agent.lessons import TALK, Lesson, choices, fillings, lessons
+from demos.agent.turn.asking import Answer, Turn
+from demos.agent.turn.lessons import TALK, Lesson, choices, fillings, lessons
 from shared import loose_json
 from shared.call_text import without_fence
 from shared.chatml import INTERPRETER

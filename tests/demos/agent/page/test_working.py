@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.agent import runs, working
 from demos.agent.events import ApprovalWanted, CallOutput, CallProposed, Finished, StepDone
+from demos.agent.page import runs, working
+from demos.agent.page.runs import Run
+from demos.agent.page.working import Choices
 from demos.agent.policy import Approved, Denied
-from demos.agent.runs import Run
 from demos.agent.tools import Tool
-from demos.agent.working import Choices
-from demos.agent.workshop import Workshop, Workshops
+from demos.agent.visitor.workshop import Workshop, Workshops
 from demos.strings import Strings
 from demos.tab import App
 from demos.view import View, writable

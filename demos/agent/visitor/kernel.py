@@ -13,7 +13,7 @@ from pathlib import Path
 
 from demos.agent.sandbox.session import Session
 from demos.agent.sandbox.values import MEBIBYTE, Result, Variable
-from demos.agent.workfolder import WorkFolder
+from demos.agent.visitor.workfolder import WorkFolder
 from shared.engine import Cancel
 from shared.errors import BadRequest
 from shared.messages import Image

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demos.agent import schema
+from demos.agent.call import schema
 from shared import loose_json
 from shared.call_text import as_code, without_fence
 from shared.chatml import INTERPRETER

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from demos import turns
+from demos.agent.call.running import capped
 from demos.agent.events import AgentEvent, Exchange
-from demos.agent.running import capped
 from shared import call_text, chatml
 from shared.engine import Cancel, Engine, ModelSpec, Sampling, ShowsPrompt, ToolSpec
 from shared.events import Done, DoneReason, Event, ReasoningDelta, TextDelta

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from demos.agent import recording, wire
 from demos.agent.events import AgentEvent, CallDone, Finished, Kept, Reason
-from demos.agent.recording import Recording
+from demos.agent.record import recording, wire
+from demos.agent.record.recording import Recording
 from shared.errors import BadRequest
 from shared.messages import Image, Message, Reasoning, Text, ToolCall, ToolResult, assistant, user
 

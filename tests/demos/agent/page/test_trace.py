@@ -14,7 +14,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from demos.agent import trace
 from demos.agent.events import (
     ApprovalWanted,
     CallApproved,
@@ -29,7 +28,8 @@ from demos.agent.events import (
     StepBegun,
     StepDone,
 )
-from demos.agent.runs import Conversation, Run
+from demos.agent.page import trace
+from demos.agent.page.runs import Conversation, Run
 from demos.render import CARET, FOOT_BEGIN
 from demos.strings import Strings
 from shared.chatml import INTERPRETER

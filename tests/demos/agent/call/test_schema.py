@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.agent import calls, schema
+from demos.agent.call import calls, schema
 from shared.engine import ToolSpec
 from shared.messages import ToolCall
 

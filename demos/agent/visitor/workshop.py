@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from demos.agent import sandbox
-from demos.agent.kernel import Kernel
 from demos.agent.policy import Desk
 from demos.agent.sandbox import SandboxUnavailable, Session, Tier, Variable, WorkFile, folders
 from demos.agent.sandbox.permission import Permission, permission
@@ -27,7 +26,8 @@ from demos.agent.tools import Tool
 from demos.agent.tools.offer import offered
 from demos.agent.tools.toolbox import Toolbox
 from demos.agent.tools.workplace import Workplace
-from demos.agent.workfolder import WorkFolder
+from demos.agent.visitor.kernel import Kernel
+from demos.agent.visitor.workfolder import WorkFolder
 from shared.chatml import INTERPRETER
 from shared.errors import BadRequest
 from shared.settings import Settings

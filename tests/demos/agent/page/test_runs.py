@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.agent import recording, runs
 from demos.agent.events import CallDone, CallProposed, Finished, ModelTold
-from demos.agent.recording import Recording
-from demos.agent.runs import Conversation, Run
+from demos.agent.page import runs
+from demos.agent.page.runs import Conversation, Run
+from demos.agent.record import recording
+from demos.agent.record.recording import Recording
 from shared import chatml
 from shared.errors import BadRequest
 from shared.events import TextDelta

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from demos.agent import exchange, recording
 from demos.agent.events import CallDone, CallProposed, Finished
-from demos.agent.runs import Run
-from demos.agent.workshop import Workshop, Workshops
+from demos.agent.page import exchange
+from demos.agent.page.runs import Run
+from demos.agent.record import recording
+from demos.agent.visitor.workshop import Workshop, Workshops
 from demos.strings import LANGUAGES, Strings
 from shared.errors import BadRequest
 from shared.messages import Message, ToolCall, ToolResult, assistant

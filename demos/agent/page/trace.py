@@ -27,8 +27,8 @@ from demos.agent.events import (
     StepBegun,
     StepDone,
 )  # fmt: skip
-from demos.agent.export import fenced
-from demos.agent.runs import Conversation, Run
+from demos.agent.page.runs import Conversation, Run
+from demos.agent.record.export import fenced
 from demos.render import CARET, FOOT_BEGIN, FOOT_END, Log, shown
 from demos.strings import Strings
 from shared.chatml import INTERPRETER

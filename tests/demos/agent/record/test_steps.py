@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from demos.agent.events import AgentEvent, CallApproved, CallDone, CallOutput, CallProposed, Finished, ModelTold, StepBegun
-from demos.agent.steps import MOST_DATA, Steps
+from demos.agent.record.steps import MOST_DATA, Steps
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import Image, ToolCall
 
