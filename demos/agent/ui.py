@@ -189,9 +189,10 @@ class AgentTab:
         decision: Decision = Approved(str(told["text"]) if told.get("edited") is True and "text" in told else None)
         if what not in ("run", "always"):
             decision = Denied(str(told.get("reason") or "")[:500])
+        if what == "always" and str(told.get("id")) in desk.waiting():
+            desk.allowed.add(tool)  # before the run goes on, and comes to its next call
         if not desk.decide(str(told.get("id")), decision) or what != "always":
             return {self.rules: gr.skip()}
-        desk.allowed.add(tool)
         rules = {**rules, tool: "always"}
         return {self.rules: rules, self.bench: {"rules": rules, "decided": str(told["id"])}}  # a value of its own, to be taken
 

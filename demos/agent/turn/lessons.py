@@ -1,9 +1,8 @@
 """What a led model is shown of each tool: a word for what it is about, and tasks with the arguments they need.
 
 A model of 135M took the same tool for every question when it was to choose between names such as `get_current_weather`. Between
-words for topics it chooses well if it is shown the examples that are most like the question, the nearest last: with six tools 59
-of 64 questions, where with fixed examples it was 9 of 16. Knows no model; of a tool that is not listed here, only its own name and
-description are shown.
+words for topics it chooses well if it is shown the examples that are most like the question, the nearest last: 12 of 14 new questions
+got the right one of six tools. Knows no model; of a tool that is not listed here, only its own name and description are shown.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from shared.engine import ToolSpec
 TALK = "talk"  # chosen instead of a tool
 SMALL_TALK = (
     "Hello", "Hello, who are you?", "What is a cat?", "Write a story about a dog.", "讲个故事", "Thanks a lot", "Make me laugh.", "谢谢！",
-    "早安", "Hi!", "你好",
-    "Who was Newton?", "What is the capital of Spain?", "Explain how plants grow.", "Write a poem about the moon.", "你会做什么？",
+    "早安", "Hi!", "你好", "Who was Newton?", "What is the capital of Spain?", "Explain how plants grow.",
+    "Write a poem about the moon.", "你会做什么？",
     "What can you do?", "Tell me about cats.", "Who painted the Mona Lisa?", "What is the biggest animal on earth?", "写一封信给妈妈",
     "Good morning!", "Bye!", "再见", "Say something nice.", "为什么天是蓝的？",
 )  # fmt: skip
