@@ -48,7 +48,8 @@ def answered(app: App, conversation: Conversation, values: dict[str, Any], t: St
         turn.error = render.error_card(None, t, kept=bool(turn.conversation[-1].answer))
     if turn.error:
         turn.conversation = turns.with_last(turn.conversation, outcome="failed")
-    end = {**view.whole(turn.conversation, t), **view.resting_pill(app, values["model"], t), "stage": None, "error": turn.error}
+    shown = view.at_the_end(view.whole(turn.conversation, t))
+    end = {**shown, **view.resting_pill(app, values["model"], t), "stage": None, "error": turn.error}
     yield {**end, "notice": turn.notice, "conversation": turn.conversation, "saved": view.saved(turn.conversation, values)}
 
 

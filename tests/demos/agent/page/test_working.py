@@ -115,7 +115,7 @@ class Page:
         """The last view, which must be whole."""
         last = list(self.views(choices, conversation))[-1]
         self.cancel = Cancel()  # each run has its own
-        places = {"log", "title", "empty", "conversation", "stage", "approval", "error", "pill", "budget", "bench", "saved"}
+        places = {"log", "title", "conversation", "stage", "approval", "error", "pill", "budget", "bench", "saved"}
         assert last.keys() == places and last["stage"] is last["approval"] is last["budget"] is None
         assert last["conversation"][-1].finished is not None
         assert working.restored(json.loads(json.dumps(writable(last["saved"]))))[0] != ()
@@ -151,7 +151,7 @@ def test_a_run_grows_and_ends_whole(page: Page) -> None:
     last = views[-1]
     run = last["conversation"][-1]
     assert (run.answer, run.reason, run.model, run.tools) == ("It is 42.", "answered", "calculator", ("Calculator",))
-    assert (last["title"], last["empty"], last["error"]) == ("go", False, None)
+    assert (last["title"], last["error"]) == ("go", None) and "empty" not in last
     assert [one["title"] for one in last["bench"]["walk"]] and last["bench"]["why"] == ["The model called tools: 1."]
     assert [step["step"] for step in last["bench"]["steps"]] == [1, 2]
     assert views[-2]["budget"]["turns"] == [6, 8]
