@@ -17,6 +17,7 @@ from shared.engine import Cancel, Cancelled
 
 T = TypeVar("T")
 
+REMEMBERED = 1000  # sessions that had a turn; only the newest are asked about
 PATIENCE = 5.0  # seconds a stopped turn may take to end by itself before the page is given back anyway
 
 
@@ -85,6 +86,7 @@ class Running:
 
     def __init__(self) -> None:
         self._cancels: dict[str, Cancel] = {}
+        self._begun: dict[str, None] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -94,6 +96,9 @@ class Running:
         with self._lock:
             earlier = self._cancels.pop(session, None)
             self._cancels[session] = cancel
+            self._begun[session] = None
+            while len(self._begun) > REMEMBERED:
+                del self._begun[next(iter(self._begun))]
         if earlier is not None:
             earlier.set()
         try:
@@ -103,6 +108,11 @@ class Running:
             with self._lock:
                 if self._cancels.get(session) is cancel:
                     del self._cancels[session]
+
+    def begun(self, session: str) -> bool:
+        """Whether this session had a turn already: a page that is filled in after that must not show what was before it."""
+        with self._lock:
+            return session in self._begun
 
     def busy(self, session: str) -> bool:
         with self._lock:

@@ -269,7 +269,9 @@ class AgentTab:
         rules = {**first_rules(offered, public=self.app.settings.public), **rules}
         names = [tool.name for tool in offered if on is None or tool.name in on]
         told = {**working.bench(conversation, (), self.app, t), "visitor": session, "rules": rules}
-        page = {**working.whole(conversation, t), "rules": rules, "bench": told, "notice": t("agent.restored") if conversation else ""}
+        page = {"rules": rules, "bench": told}
+        if conversation and not self.running.begun(session):  # a new page is empty as it is
+            page |= {**working.whole(conversation, t), "notice": t("agent.restored")}
         choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
         return {
             **self._show(page), self.tools: gr.CheckboxGroup(self._tool_choices(t), value=names),

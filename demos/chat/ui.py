@@ -239,14 +239,14 @@ class ChatTab:
         ]
         restored += [values["system"], *(values[name] for name in self.sampling.names)]
         cut = t("chat.restored") if conversation and conversation[-1].outcome == "cancelled" and not conversation[-1].usage else ""
-        page = {
-            **view.whole(conversation, t),
-            **view.resting_pill(self.app, model, t),
-            "conversation": conversation,
-            "notice": cut,
-        }
+        page = {**view.whole(conversation, t), **view.resting_pill(self.app, model, t), **self._about(model, t)}
+        page |= {"conversation": conversation, "notice": cut}
+        if self.running.begun(str(request.session_hash)):
+            page = {}  # somebody was quicker than this: what the page shows is newer
+        elif not conversation:  # a new page is empty as it is: said again, that could come right before a first answer and hide it
+            page = {name: value for name, value in page.items() if name not in ("log", "empty", "conversation")}
         picker = {self.picker.shown: gr.Dropdown(choices, value=model)}
-        return {**self._show({**page, **self._about(model, t)}), **picker, **dict(zip(self.settings, restored, strict=True))}
+        return {**self._show(page), **picker, **dict(zip(self.settings, restored, strict=True))}
 
     def _all(self, conversation: Conversation, settings: tuple[Any, ...], request: gr.Request) -> View:
         page = view.whole(conversation, self._t(request))

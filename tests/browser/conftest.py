@@ -125,6 +125,9 @@ class Visitor:
         self.page.locator("#chat-composer textarea").wait_for(timeout=60_000)
         self.page.locator("#pill b").filter(has_text=r"").wait_for()
         self.page.wait_for_function("document.querySelector('#chat-title')?.textContent.trim().length > 0", timeout=60_000)
+        filled = "performance.getEntriesByType('resource').some(entry => entry.name.endsWith('/run/predict'))"
+        self.page.wait_for_function(filled, timeout=60_000)  # what a page is given when it opens has come
+        self.page.wait_for_timeout(300)  # and is drawn
 
     def failed(self, response: Response) -> None:
         """Keep what was asked when the server failed, for the console says nothing but the number."""

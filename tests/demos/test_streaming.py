@@ -169,3 +169,13 @@ def test_wait_ends_when_the_turn_has_been_left(running: streaming.Running) -> No
         assert running.busy("a") and waiter.is_alive()
     waiter.join(30)
     assert was_busy == [False]
+
+
+def test_it_is_known_who_had_a_turn(running: streaming.Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is filled in late must not take back what its visitor has begun meanwhile; the oldest are forgotten."""
+    monkeypatch.setattr(streaming, "REMEMBERED", 2)
+    for session in ("a", "b", "c"):
+        assert not running.begun(session)
+        with running.turn(session):
+            assert running.begun(session)
+    assert [running.begun(session) for session in ("a", "b", "c")] == [False, True, True]
