@@ -22,7 +22,7 @@ from tests.demos.agent.sandbox.conftest import TIERS, Opener
 FORGE = """
 import base64, json, os, stat
 def pipes():
-    for fd in range(3, 30):
+    for fd in range(3, 5000):
         try: status = os.fstat(fd)
         except OSError: continue
         if stat.S_ISFIFO(status.st_mode) and status.st_ino not in (os.fstat(1).st_ino, os.fstat(2).st_ino): yield fd
@@ -43,7 +43,7 @@ EVIL = {
     "forged pictures": FORGE + "frames('image', data=base64.b64encode(b'\\x89PNG\\r\\n\\x1a\\n' + b'x' * 9000).decode())",
     "a list of lists": FORGE + "forge(b'[' + b'[],' * 3_900_000 + b'[]]\\n')",
     "half a frame": FORGE + "forge(b'{\"kind\": \"done\"')",
-    "its pipes closed": "import os; os.closerange(3, 100)",
+    "its pipes closed": "import os; os.closerange(3, 5000)",
     "all closed": "import os; os.closerange(0, 100)",
     "its pipes full of zeros": FORGE + "forge(bytes(1 << 20))",
     "not to wait for readers": FORGE + "[os.set_blocking(fd, False) for fd in (1, *pipes())]; print('x' * 1_000_000)",
