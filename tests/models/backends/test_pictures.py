@@ -20,9 +20,10 @@ from models.architectures.tiles import image_pixels
 from models.backends import transformers_local
 from models.backends.eyes import FAMILIES, blind, eyes_of
 from models.backends.generation import PREFILL_BATCH, Decoder
-from models.backends.pictures import Gaze, Layout, Prompt, open_picture, prompt_of, size_of, upright
+from models.backends.pictures import Gaze, Layout, Prompt, prompt_of
 from models.backends.prefix_cache import Prefix
 from models.backends.transformers_local import TransformersLocal
+from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
 from shared import chatml
 from shared.chatml import ImageSlot, Plain
