@@ -25,7 +25,7 @@ from shared.errors import BadRequest
 from shared.messages import Image, Message, Text
 
 THUMBNAIL = 256  # pixels of the long side
-SUFFIXES = (".png", ".jpg")
+SUFFIXES, HELD = (".png", ".jpg"), ".held"
 SMALLEST_CROP = 28  # pixels of a side, where the picture has them: a patch of the models that look closest
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -116,6 +116,26 @@ class Pictures:
         made = Clean.of(picture, photograph=photograph)
         return Added(self._store(made), name)
 
+    def hold(self, content: bytes, name: str = "") -> Path:
+        """A file of another kind (a PDF whose pages are to be chosen), unread, for as long as the conversation.
+
+        Raises `BadRequest` for one that is too large, or where there are too many."""
+        if len(content) > self.limits.file:
+            cause = f"{calling(name)} has {len(content) / 2**20:,.0f} MiB; at most {self.limits.file >> 20} are taken."
+            raise BadRequest(cause, "Take fewer of its pages.")
+        place = self._root / f"{hashlib.sha256(content).hexdigest()}{HELD}"
+        with self._lock:
+            self._make()
+            if place.is_file():
+                return place
+            self._expect_room(0, len(content))
+            return self._put(content, place)
+
+    def drop(self, held: Path) -> None:
+        """Remove what `hold` kept."""
+        if held.parent == self._root and held.suffix == HELD:
+            held.unlink(missing_ok=True)
+
     def thumbnail(self, image: Image, side: int = THUMBNAIL) -> Path:
         """A small JPEG of it, made once. Raises `BadRequest` when the picture is gone."""
         place = self._root / "small" / f"{image.sha256}-{side}.jpg"
@@ -189,7 +209,7 @@ class Pictures:
         if len(files) + count > self.limits.conversation:
             cause = f"A conversation keeps {self.limits.conversation} pictures, and this one has {len(files)}."
             raise BadRequest(cause, "Begin a new one.")
-        if size and sum(path.stat().st_size for path in files) + size > self.limits.total:
+        if size and sum(path.stat().st_size for path in (*files, *self._root.glob(f"*{HELD}"))) + size > self.limits.total:
             raise BadRequest(f"The pictures of this conversation would take more than {self.limits.total >> 20} MiB.", "Begin a new one.")
 
     def _files(self) -> list[Path]:
