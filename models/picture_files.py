@@ -51,7 +51,7 @@ def open_picture(image: Image) -> PIL.Image.Image:
 
 def size_of(picture: PIL.Image.Image) -> tuple[int, int]:
     """Width and height as it is to be seen."""
-    turned = orientation(picture) in _TURNED
+    turned = orientation(picture) in _TURNED and picture.format != "TIFF"  # whose size Pillow gives as it is to be seen
     return (picture.height, picture.width) if turned else (picture.width, picture.height)
 
 
@@ -68,10 +68,16 @@ def upright(picture: PIL.Image.Image, image: Image) -> PIL.Image.Image:
 
 
 def eight_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Greys of 16 bit as greys of 8, which Pillow's own conversion would cut off at white; others as they are."""
-    if not picture.mode.startswith("I;16"):
+    """Greys of more than 8 bit as greys of 8, which Pillow's own conversion would cut off at white; others as they are.
+
+    What has no range of its own (32 bit, floating point) becomes black where it is least and white where it is most."""
+    if picture.mode.startswith("I;16"):
+        return PIL.Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode not in ("I", "F"):
         return picture
-    return PIL.Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float32))
+    least, most = float(values.min()), float(values.max())
+    return PIL.Image.fromarray(((values - least) * (255 / ((most - least) or 1))).astype(np.uint8))
 
 
 def orientation(picture: PIL.Image.Image) -> object:

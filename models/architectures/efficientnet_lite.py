@@ -65,8 +65,8 @@ class Block(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         made = functional.relu6(self.bn0(self.expand_conv(pixels))) if self._widens else pixels
         made = functional.relu6(self.bn1(self.depthwise_conv(made)))
-        made = self.bn2(self.project_conv(made))
-        return made + pixels if self._adds else made
+        narrow: torch.Tensor = self.bn2(self.project_conv(made))
+        return narrow + pixels if self._adds else narrow
 
 
 class EfficientNetLite0(nn.Module):
