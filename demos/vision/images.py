@@ -15,7 +15,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL.Image
@@ -156,7 +156,7 @@ class Pictures:
         """What is asked about `images`. Raises `BadRequest` for too many, for one that is not of this conversation, and for
         nothing at all."""
         self.expect_few(len(images))
-        if any(self.find(image.sha256) != image for image in images):
+        if any(self.find(image.sha256) != replace(image, detail="auto") for image in images):
             raise BadRequest("A picture of this message is not there any more.", "Add it again.")
         if not text.strip():
             what = "the pictures" if len(images) > 1 else "the picture"

@@ -1,7 +1,8 @@
 """Conversations with pictures, written for a browser or a file and read back from there.
 
-A picture is written as its sha256 and nothing else: what comes back from outside can name a picture of this very conversation, and
-no file. One that is not there any more leaves a word in its place. Everything else is `demos.turns`, which takes texts only.
+A picture is written as its sha256 and how closely it is looked at, and nothing else: what comes back from outside can name a
+picture of this very conversation, and no file. One that is not there any more leaves a word in its place. Everything else is
+`demos.turns`, which takes texts only.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from demos import turns
 from demos.turns import Conversation
 from demos.vision.images import SHA256
-from shared.messages import Image, Message, Part, Text
+from shared.messages import DETAILS, Detail, Image, Message, Part, Text
 
 GONE = "(picture #{number} is gone)\n"
 _GONE = re.compile(r"\(picture #\d+ is gone\)\n")
 MOST_PARTS = 1000  # of one question
-_PICTURE = "Image"
+_PICTURE, _FIELDS = "Image", ("type", "sha256", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What is saved of a picture."""
+
+    sha256: str
+    detail: Detail
 
 
 def numbered(conversation: Conversation) -> tuple[tuple[int, Image], ...]:
@@ -58,11 +68,11 @@ def from_json(value: Any, find: Callable[[str], Image | None]) -> Conversation:
 
 
 def _named(part: dict[str, Any]) -> dict[str, Any]:
-    return {"type": _PICTURE, "sha256": part["sha256"]} if part["type"] == _PICTURE else part
+    return {name: part[name] for name in _FIELDS} if part["type"] == _PICTURE else part
 
 
-def _parts_of(turn: Any) -> list[dict[str, Any] | str]:
-    """A turn's parts: a picture as its sha256, everything else as it is. Nothing of the rest of the turn is judged here."""
+def _parts_of(turn: Any) -> list[dict[str, Any] | Named]:
+    """A turn's parts: a picture as what names it, everything else as it is. Nothing of the rest of the turn is judged here."""
     question = turn.get("question") if isinstance(turn, Mapping) else None
     parts = question.get("parts") if isinstance(question, Mapping) else None
     if not isinstance(parts, list) or len(parts) > MOST_PARTS:
@@ -70,11 +80,11 @@ def _parts_of(turn: Any) -> list[dict[str, Any] | str]:
     return [_picture(part) if isinstance(part, dict) and part.get("type") == _PICTURE else _other(part) for part in parts]
 
 
-def _picture(part: dict[str, Any]) -> str:
-    sha256 = part.get("sha256")
-    if set(part) != {"type", "sha256"} or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
-        raise ValueError("a saved picture is its sha256, and nothing else")
-    return sha256
+def _picture(part: dict[str, Any]) -> Named:
+    sha256, detail = part.get("sha256"), part.get("detail")
+    if set(part) != {*_FIELDS} or not isinstance(sha256, str) or not SHA256.fullmatch(sha256) or detail not in DETAILS:
+        raise ValueError("a saved picture is its sha256 and its detail, and nothing else")
+    return Named(sha256, detail)
 
 
 def _other(part: Any) -> dict[str, Any]:
@@ -87,14 +97,17 @@ def _with_parts(turn: Any, parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {**turn, "question": {**turn["question"], "parts": parts}}
 
 
-def _question(question: Message, parts: list[dict[str, Any] | str], numbers: Iterator[int], find: Callable[[str], Image | None]) -> Message:
+def _question(
+    question: Message, parts: list[dict[str, Any] | Named], numbers: Iterator[int], find: Callable[[str], Image | None]
+) -> Message:
     """`question` has the texts among `parts`, in order."""
     texts = iter(question.parts)
     made: list[Part] = []
     for part in parts:
-        if isinstance(part, str):
-            image, number = find(part), next(numbers)
-            made.append(image if image is not None else Text(GONE.format(number=number)))
+        if isinstance(part, Named):
+            image, number = find(part.sha256), next(numbers)
+            found = dataclasses.replace(image, detail=part.detail) if image is not None else None
+            made.append(found if found is not None else Text(GONE.format(number=number)))
             continue
         made.append(next(texts))
         if _is_gone(made[-1]):

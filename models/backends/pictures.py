@@ -23,7 +23,7 @@ from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import ImageSlot, Piece
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
-from shared.messages import Image
+from shared.messages import Detail, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Eyes(Protocol):
 
     token: str  # what its chat template writes for a picture; empty where a dialect places pictures
 
-    def layout(self, width: int, height: int, pictures: int) -> Layout:
+    def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
         """Of a picture of that size, one of `pictures` in the conversation; computes nothing of the model."""
         ...
 
-    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+    def encode(self, picture: PIL.Image.Image, pictures: int, detail: Detail) -> torch.Tensor:
         """[positions, hidden]."""
         ...
 
@@ -86,7 +86,7 @@ def prompt_of(pieces: Sequence[Piece], tokenizer: ChatTokenizer, eyes: Eyes | No
         if not isinstance(piece, ImageSlot) or eyes is None:
             ids += tokenizer.encode([piece])
             continue
-        layout = eyes.layout(*size_of(open_picture(piece.image)), count)
+        layout = eyes.layout(*size_of(open_picture(piece.image)), count, piece.image.detail)
         shown = _shown(piece.image, layout)
         pictures.append(Picture(piece.image, len(ids), len(ids) + len(layout.ids)))
         ids += [shown if token_id < 0 else token_id for token_id in layout.ids]
@@ -117,7 +117,7 @@ class Gaze:
         seen = upright(open_picture(picture.image), picture.image)
         try:
             with torch.inference_mode(), watched(model, lambda: cancel.is_set()):
-                rows = self._eyes.encode(seen, len(self._prompt.pictures))
+                rows = self._eyes.encode(seen, len(self._prompt.pictures), picture.image.detail)
         except Cancelled:
             return False
         places = self._places(picture, picture.begin, picture.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,9 +16,10 @@ from shared.messages import Image, Message, Text, user
 from tests.demos.test_turns import anything, conversations, places, replaced
 
 IMAGES = tuple(Image(f"/session/{letter * 64}.png", letter * 64, 40, 30) for letter in "abc")
+CLOSE = dataclasses.replace(IMAGES[0], detail="high")
 KEPT = {image.sha256: image for image in IMAGES}
 
-questions = st.lists(st.sampled_from(IMAGES) | st.builds(Text, st.text(max_size=9)), max_size=4).map(
+questions = st.lists(st.sampled_from((*IMAGES, CLOSE)) | st.builds(Text, st.text(max_size=9)), max_size=4).map(
     lambda parts: Message("user", tuple(parts))
 )
 pictured = st.lists(st.builds(Turn, questions, st.text(max_size=9)), max_size=4).map(tuple)
@@ -65,10 +67,11 @@ def test_what_is_gone_is_said_under_its_number_and_the_others_keep_theirs() -> N
 @pytest.mark.parametrize(
     "picture",
     [
-        {"type": "Image", "path": "/etc/passwd", "sha256": "a" * 64, "width": 1, "height": 1},
+        {"type": "Image", "path": "/etc/passwd", "sha256": "a" * 64, "width": 1, "height": 1, "detail": "auto"},
         {"type": "Image", "sha256": "a" * 64, "path": "/etc/passwd"},
-        {"type": "Image", "sha256": "../../etc/passwd"}, {"type": "Image", "sha256": "A" * 64}, {"type": "Image", "sha256": None},
-        {"type": "Image"}, {"type": ["Image"], "sha256": "a" * 64}, "a" * 64, None,
+        *({"type": "Image", "sha256": sha256, "detail": "auto"} for sha256 in ("../../etc/passwd", "A" * 64, "a" * 64 + "\n", None)),
+        *({"type": "Image", "sha256": "a" * 64, "detail": detail} for detail in ("huge", None, ["auto"])),
+        {"type": "Image"}, {"type": "Image", "sha256": "a" * 64}, {"type": ["Image"], "sha256": "a" * 64, "detail": "auto"}, "a" * 64, None,
     ],
 )  # fmt: skip
 def test_a_picture_from_outside_is_a_sha256_or_refused(picture: Any) -> None:
@@ -80,7 +83,7 @@ def test_a_picture_from_outside_is_a_sha256_or_refused(picture: Any) -> None:
 
 def test_pictures_hide_nowhere_else() -> None:
     value = through_a_browser((asked(Text("?")),))
-    image = {"type": "Image", "path": "/etc/passwd", "sha256": "a" * 64, "width": 1, "height": 1}
+    image = {"type": "Image", "path": "/etc/passwd", "sha256": "a" * 64, "width": 1, "height": 1, "detail": "auto"}
     result = {"type": "ToolResult", "call_id": "1", "content": "", "images": [image], "error": False}
     value[0]["question"]["parts"] = [result]
     with pytest.raises(ValueError):
@@ -97,11 +100,11 @@ def test_anything_is_taken_as_what_it_is_or_refused(data: st.DataObject, new: An
     except ValueError:
         return
     assert saved.to_json(found) == value
-    assert all(part in IMAGES for turn in found for part in turn.question.parts if isinstance(part, Image))
+    assert all(part.path in {image.path for image in IMAGES} for turn in found for part in turn.question.parts if isinstance(part, Image))
 
 
 def test_no_endless_list_of_pictures() -> None:
     value = through_a_browser((asked(Text("?")),))
-    value[0]["question"]["parts"] = [{"type": "Image", "sha256": "a" * 64}] * (saved.MOST_PARTS + 1)
+    value[0]["question"]["parts"] = [{"type": "Image", "sha256": "a" * 64, "detail": "auto"}] * (saved.MOST_PARTS + 1)
     with pytest.raises(ValueError, match="parts"):
         saved.from_json(value, KEPT.get)
