@@ -51,7 +51,7 @@ class ImageFacts:
     def __init__(self, spec: ModelSpec, senses: Senses) -> None:
         self._spec = spec
         self._senses: Senses | None = senses
-        self._worker: Worker[Event] = Worker(f"model {spec.id}", self._closed_error)
+        self._worker: Worker[str] = Worker(f"model {spec.id}", self._closed_error)
 
     def stream(
         self, messages: Sequence[Message], sampling: Sampling = Sampling(), *, tools: Sequence[ToolSpec] = (), cancel: Cancel | None = None
@@ -62,9 +62,13 @@ class ImageFacts:
         if sampling.one_of or tools:
             raise BadRequest(f"{self._spec.id} makes no choices and uses no tools: it reports on pictures.", "Choose a model.")
         prompt = self.count(messages)
-        pieces = _continued(answer(messages, self._spec.id, senses), messages)
+        cancel = cancel if cancel is not None else Cancel()
+        looking = _looking(_continued(answer(messages, self._spec.id, senses), messages), cancel)
         del senses  # a stream nobody reads on must not keep what a closed engine held
-        yield from self._worker.run(_steps(pieces, prompt, sampling, cancel if cancel is not None else Cancel(), began))
+        for event in _events(self._worker.run(looking), prompt, sampling, cancel, began):
+            if self._senses is None:
+                raise self._closed_error()
+            yield event
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         return len(_TOKEN.findall(self.prompt_text(messages, tools=tools)))
@@ -76,8 +80,8 @@ class ImageFacts:
         return "".join(_shown(message) for message in messages)
 
     def close(self) -> None:
-        self._worker.close()
         self._senses = None
+        self._worker.close()
 
     def _closed_error(self) -> ModelUnavailable:
         return ModelUnavailable(f"{self._spec.id} was closed.", "Ask again: it is loaded again.")
@@ -112,37 +116,36 @@ def _continued(pieces: Iterator[str], messages: Sequence[Message]) -> Iterator[s
         yield piece[common:]
 
 
-def _steps(pieces: Iterator[str], prompt: int, sampling: Sampling, cancel: Cancel, began: float) -> Steps[Event]:
-    """The events of an answer. Between any two of them `cancel` is looked at."""
+def _looking(pieces: Iterator[str], cancel: Cancel) -> Steps[str]:
+    """On the thread that looks: one piece a step, empty ones too, until `cancel`."""
+    for piece in pieces:
+        if cancel.is_set():
+            return
+        yield [piece]
+
+
+def _events(pieces: Iterator[str], prompt: int, sampling: Sampling, cancel: Cancel, began: float) -> Iterator[Event]:
+    """An answer, on the reader's thread: the pieces come from the one that looks, and `cancel` is looked at between any two tokens."""
     output, first, written, stops = 0, 0.0, "", StopStrings(sampling.stop)
     reason: DoneReason = "stop"
     for done in range(0, prompt + PREFILL_BATCH, PREFILL_BATCH):
-        if cancel.is_set():
+        if not cancel.is_set():
+            yield PromptProgress(min(done, prompt), prompt)
+    for token in (token for piece in pieces for token in _TOKEN.findall(piece)):
+        if cancel.is_set() or stops.hit:
             break
-        yield [PromptProgress(min(done, prompt), prompt)]
-    for token in _tokens(pieces):
-        if cancel.is_set() or output == sampling.max_tokens:
-            reason = "length" if output == sampling.max_tokens else "stop"
+        if output == sampling.max_tokens:
+            reason = "length"
             break
-        if not token:
-            yield []
-            continue
         output, first = output + 1, first or time.monotonic() - began
-        text = stops.push(token)
+        if text := stops.push(token):
+            written += text
+            yield TextDelta(text)
+    if text := stops.finish():
         written += text
-        yield [TextDelta(text)] if text else []
-        if stops.hit:
-            break
-    text = stops.finish()
-    usage = Usage(prompt, 0, output, first, time.monotonic() - began)
-    yield [*([TextDelta(text)] if text else []), Done("cancelled" if cancel.is_set() and not stops.hit else reason, usage, written + text)]
-
-
-def _tokens(pieces: Iterator[str]) -> Iterator[str]:
-    """Empty ones stand for time that passed."""
-    for piece in pieces:
-        yield ""
-        yield from _TOKEN.findall(piece)
+        yield TextDelta(text)
+    stopped = cancel.is_set() and not stops.hit
+    yield Done("cancelled" if stopped else reason, Usage(prompt, 0, output, first, time.monotonic() - began), written)
 
 
 def _shown(message: Message) -> str:
