@@ -15,6 +15,7 @@ import math
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # no others: th
 READABLE = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 MOST_PNG = 8 << 20  # bytes; a photograph beyond it is kept as JPEG
 MOST_PROFILE = 4 << 20  # bytes of a colour profile
+STRIP = 2_000_000  # pixels that are converted at once
 MOST_AT_ONCE = 2  # decoders at work, whoever waits
 LONGEST_NAME = 60
 Note = Literal["first_frame", "first_page", "shrunk", "stretched"]
@@ -43,6 +45,7 @@ BROKEN = (
 )  # fmt: skip
 _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _LOSSY = ("JPEG", "MPO", "AVIF")  # MPO: a JPEG with more pictures behind it
+_UNBOUNDED = ("I", "F")  # modes whose values have no range of their own
 _ANIMATED = ("PNG", "WEBP", "AVIF", "GIF")
 _free = threading.BoundedSemaphore(MOST_AT_ONCE)
 
@@ -120,13 +123,15 @@ def _cleaned(content: bytes, called: str, limits: Limits) -> Clean:
         if kind in _LOSSY:
             picture.draft(None, _fitting(size, limits.kept))  # a JPEG can be decoded at a half or a quarter at once
         picture.load()
-        upright, more = _seen(picture, limits.kept)
+        if picture.mode in _UNBOUNDED:
+            notes.append("stretched")
+        upright = _seen(picture, limits.kept)
     except BROKEN as error:
         raise BadRequest(f"{called} is broken: it begins as {kind} and cannot be read to its end.", "Save it anew.") from error
     if sorted(upright.size) != sorted(size):
         notes.append("shrunk")
     photograph = kind in _LOSSY or (kind == "WEBP" and b"VP8L" not in content[:64])
-    return Clean.of(upright, photograph=photograph, notes=(*notes, *more))
+    return Clean.of(upright, photograph=photograph, notes=tuple(notes))
 
 
 def _opened(content: bytes, called: str, limits: Limits) -> PIL.Image.Image:
@@ -171,47 +176,62 @@ def _fitting(size: tuple[int, int], most: int) -> tuple[int, int]:
     return max(1, min(int(width * scale), most)), max(1, min(int(height * scale), most))
 
 
-def _seen(picture: PIL.Image.Image, most: int) -> tuple[PIL.Image.Image, tuple[Note, ...]]:
-    """RGB and upright, with at most `most` pixels."""
-    notes: list[Note] = []
-    orientation, profile = _orientation(picture), picture.info.get("icc_profile")
-    if picture.mode in ("I", "F"):
-        picture = _stretched(picture)
-        notes.append("stretched")
-    elif picture.mode.startswith("I;16"):
-        picture = picture.convert("I").point(lambda value: value * (255 / 65535)).convert("L")  # `convert` alone cuts at 255
-    clear = picture.has_transparency_data
-    if clear:
-        picture = picture.convert("RGBA")
-    elif picture.mode in ("1", "P", "YCbCr", "HSV"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    if picture.width * picture.height > most:
-        picture = picture.resize(_fitting(picture.size, most), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if clear:
-        picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    picture = _in_srgb(picture, profile)
-    return picture if orientation is None else picture.transpose(orientation), tuple(notes)
+def _seen(picture: PIL.Image.Image, most: int) -> PIL.Image.Image:
+    """RGB and upright, with at most `most` pixels. Takes `picture` over: its memory is given back on the way."""
+    orientation = _orientation(picture)
+    to_rgb = _conversion(picture)
+    flat = PIL.Image.new("RGB", picture.size)
+    rows = max(1, STRIP // picture.width)
+    for top in range(0, picture.height, rows):  # a whole picture in every form it goes through would take four times the memory
+        flat.paste(to_rgb(picture.crop((0, top, picture.width, min(top + rows, picture.height)))), (0, top))
+    picture.close()
+    if flat.width * flat.height > most:
+        flat = flat.resize(_fitting(flat.size, most), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return flat if orientation is None else flat.transpose(orientation)
 
 
-def _stretched(picture: PIL.Image.Image) -> PIL.Image.Image:
+Conversion = Callable[[PIL.Image.Image], PIL.Image.Image]
+
+
+def _conversion(picture: PIL.Image.Image) -> Conversion:
+    """How a part of `picture` becomes RGB."""
+    if picture.mode in _UNBOUNDED:
+        return _stretched(picture)
+    if picture.mode.startswith("I;16"):  # `convert` alone cuts at 255
+        return lambda part: part.convert("I").point(lambda value: value * (255 / 65535)).convert("L").convert("RGB")
+    in_srgb = _in_srgb(picture.info.get("icc_profile"), picture.mode)
+    if picture.has_transparency_data:
+        return lambda part: in_srgb(_on_white(part.convert("RGBA")))
+    return in_srgb
+
+
+def _on_white(part: PIL.Image.Image) -> PIL.Image.Image:
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", part.size, "white"), part).convert("RGB")
+
+
+def _stretched(picture: PIL.Image.Image) -> Conversion:
     low, high = picture.getextrema()
     if not (isinstance(low, int | float) and isinstance(high, int | float)) or not math.isfinite(low) or not math.isfinite(high):
         raise ValueError("values that are no numbers")
     scale = 255 / (high - low) if high > low else 0.0
-    return picture.convert("F").point(lambda value: value * scale + -low * scale).convert("L")
+    return lambda part: part.convert("F").point(lambda value: value * scale + -low * scale).convert("L").convert("RGB")
 
 
-def _in_srgb(picture: PIL.Image.Image, profile: object) -> PIL.Image.Image:
-    """A profile that belongs to another kind of picture, or is broken, is as good as none."""
-    if isinstance(profile, bytes) and profile and len(profile) <= MOST_PROFILE and picture.mode in ("RGB", "CMYK", "L"):
+def _in_srgb(profile: object, mode: str) -> Conversion:
+    """By the profile of the file; one that belongs to another kind of picture, or is broken, is as good as none."""
+    mode = mode if mode in ("CMYK", "L") else "RGB"
+    if isinstance(profile, bytes) and 0 < len(profile) <= MOST_PROFILE:
         try:
             given = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            made = PIL.ImageCms.profileToProfile(picture, given, PIL.ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if made is not None:
-                return made
+            transform = PIL.ImageCms.buildTransform(given, PIL.ImageCms.createProfile("sRGB"), mode, "RGB")
         except (PIL.ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            pass
-    return picture.convert("RGB")
+            return _plain
+        return lambda part: PIL.ImageCms.applyTransform(part if part.mode == mode else part.convert(mode), transform) or _plain(part)
+    return _plain
+
+
+def _plain(part: PIL.Image.Image) -> PIL.Image.Image:
+    return part.convert("RGB")
 
 
 _TURNS = {

@@ -252,3 +252,14 @@ def test_names_are_shown_short_and_harmless(name: str, called: str) -> None:
 
 def test_every_note_has_its_words() -> None:
     assert set(intake.NOTES) == set(get_args(intake.Note))
+
+
+@pytest.mark.parametrize("pair", [("PNG", "RGBA"), ("PNG", "I;16"), ("TIFF", "CMYK"), ("TIFF", "F"), ("GIF", "P"), ("PNG", "1")])
+def test_a_picture_converted_in_strips_is_the_same(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    format, mode = pair
+    noise = PIL.Image.effect_noise((70, 50), 90)
+    content = saved(noise.convert("RGB").convert(mode) if mode not in ("I;16", "F") else noise.convert("I").convert(mode), format)
+    whole = clean(content)
+    for pixels in (1, 70 * 7, 70 * 49):
+        monkeypatch.setattr(intake, "STRIP", pixels)
+        assert clean(content) == whole
