@@ -15,7 +15,9 @@ import PIL.Image
 SIDE = 128  # pixels are counted in a copy this small
 LEAST = 0.03  # of the picture, below which a colour is not worth a word
 MOST = 6
-NAMED = {
+NAMED = {  # pure colours of screens once more beside those that people paint with: nothing else is near them
+    (255, 0, 0): ("red", "红色"), (0, 255, 0): ("green", "绿色"), (0, 0, 255): ("blue", "蓝色"),
+    (255, 255, 0): ("yellow", "黄色"), (0, 255, 255): ("turquoise", "青绿色"), (255, 0, 255): ("magenta", "品红色"),
     (0, 0, 0): ("black", "黑色"), (64, 64, 64): ("dark grey", "深灰色"), (128, 128, 128): ("grey", "灰色"),
     (200, 200, 200): ("light grey", "浅灰色"), (255, 255, 255): ("white", "白色"), (205, 30, 35): ("red", "红色"),
     (120, 15, 25): ("dark red", "深红色"), (245, 160, 185): ("pink", "粉色"), (240, 130, 30): ("orange", "橙色"),
@@ -51,15 +53,16 @@ def colours_of(picture: PIL.Image.Image) -> tuple[tuple[Colour, ...], float]:
     tiny.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BOX)
     pixels = np.asarray(tiny).reshape(-1, 4)
     solid = pixels[pixels[:, 3] >= 128, :3]
-    names = list(NAMED)
-    nearest = _nearest(_lab(solid), _lab(np.array(names)))
+    names = list(dict.fromkeys(NAMED.values()))
+    nearest = _nearest(_lab(solid), _lab(np.array(list(NAMED))))
+    nearest = np.array([names.index(name) for name in NAMED.values()])[nearest]
     counts = np.bincount(nearest, minlength=len(names))
     found = []
     for place in np.argsort(-counts, kind="stable")[:MOST]:
         share = float(counts[place]) / len(pixels)
         if counts[place] and share >= LEAST:
             red, green, blue = (round(float(mean)) for mean in solid[nearest == place].mean(0))
-            found.append(Colour(*NAMED[names[int(place)]], (red, green, blue), share))
+            found.append(Colour(*names[int(place)], (red, green, blue), share))
     return tuple(found), 1 - len(solid) / len(pixels)
 
 
