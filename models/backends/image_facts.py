@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
 
 from models.facts import reading
@@ -38,13 +38,11 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     senses = Senses(reader=None if lacks else reading.Reader(), reader_lacks=lacks)
     if cancel.is_set():
         raise Cancelled
-    if find_spec("torch") is None:
-        return ImageFacts(spec, Senses(senses.reader, lacks, classifier_lacks="torch"))
-    if path is None:
-        return ImageFacts(spec, senses)
-    from models.backends.labels import Labeller
-
-    return ImageFacts(spec, Senses(senses.reader, lacks, Labeller(path)))
+    try:
+        from models.backends.labels import Labeller
+    except ModuleNotFoundError as error:
+        return ImageFacts(spec, replace(senses, classifier_lacks=error.name or "torch"))
+    return ImageFacts(spec, senses if path is None else replace(senses, classifier=Labeller(path)))
 
 
 class ImageFacts:

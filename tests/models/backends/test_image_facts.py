@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import subprocess
+import sys
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from shared.events import Done, TextDelta
 from shared.messages import Image, Message, Text, assistant, user
 
 SPEC = catalog.find(catalog.read(catalog.BUILT_IN), "image-facts")
+ROOT = Path(__file__).resolve().parents[3]
 ALL = Sampling(max_tokens=20_000)
 reads = pytest.mark.skipif(bool(reading.missing_package()), reason="OCR is not installed: requirements-ocr.txt")
 
@@ -154,6 +158,23 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(bare: ImageFacts) -> No
     torchless.close()
 
 
+LIGHT = """
+import sys
+for name in ("torch", "safetensors", "transformers"):
+    sys.modules[name] = None
+from models.backends import image_facts
+from shared.engine import Cancel, ModelSpec
+from shared.messages import user
+engine = image_facts.load(ModelSpec("facts", "image_facts", ()), None, on_progress=lambda progress: None, cancel=Cancel())
+print(engine._senses.classifier_lacks, len(list(engine.stream([user("Hello")]))) > 10)
+"""
+
+
+def test_a_light_install_loads_it_without_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("torch True\n", 0), done.stderr
+
+
 def test_exif_is_applied_and_told_but_never_where(bare: ImageFacts, tmp_path: Path) -> None:
     picture = PIL.Image.new("RGB", (60, 20), "red")
     exif = picture.getexif()
@@ -216,8 +237,6 @@ def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims that many pixels."""
     small = io.BytesIO()
     PIL.Image.new("L", (1, 1)).save(small, "PNG")
-    import zlib
-
     head = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\0\0\0\0"
     return small.getvalue()[:8] + b"\0\0\0\x0d" + head + zlib.crc32(head).to_bytes(4, "big") + small.getvalue()[33:]
 
