@@ -223,7 +223,7 @@ class Store:
             lock.release()
 
     def _unavailable(self, spec: ModelSpec, failures: list[str]) -> ModelUnavailable:
-        names = next((landing_names(source.files) for source in spec.sources if source.files), [])
+        names = next((pickles.kept(spec, landing_names(source.files)) for source in spec.sources if source.files), [])
         place = self._folder(spec) / names[0] if len(names) == 1 else self._folder(spec)
         tried = "; ".join([f"local ({place}): there is nothing", *failures])
         return ModelUnavailable(
