@@ -14,6 +14,7 @@ import gradio as gr
 from demos.labels import label
 from demos.render import size
 from demos.strings import Strings
+from demos.view import writable
 from models.registry import Registry
 from shared.engine import ModelSpec, Sampling
 from shared.errors import BadRequest
@@ -102,8 +103,8 @@ def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> lis
 def sampling_of(values: Mapping[str, Any]) -> Sampling:
     """The panel's values as `Sampling`. Raises `BadRequest` for what is no number and for values out of range."""
     seed = str(values["seed"]).strip()
-    if seed and not seed.isdecimal():
-        raise BadRequest(f"The seed {seed!r} is no whole number.", "Leave it empty for a new one each time.")
+    if seed and not (seed.isdecimal() and len(seed) <= 20):
+        raise BadRequest(f"The seed {seed[:40]!r} is no whole number of a sensible size.", "Leave it empty for a new one each time.")
     stop = tuple(line for line in str(values["stop"]).splitlines() if line)
     try:
         reals = {name: float(values[name]) for name in ("temperature", "top_p", "repetition_penalty")}
@@ -117,6 +118,11 @@ def sampling_values(sampling: Sampling) -> dict[str, Any]:
     """`sampling` as the panel's values; `sampling_of` gives it back."""
     values = {field.name: getattr(sampling, field.name) for field in fields(SamplingPanel)}
     return {**values, "seed": "" if sampling.seed is None else str(sampling.seed), "stop": "\n".join(sampling.stop)}
+
+
+def sampling_for(registry: Registry, model_id: str) -> Sampling:
+    """What suits a model; for one that is not there, neutral values."""
+    return next((spec.sampling for spec in registry.specs() if spec.id == model_id), Sampling())
 
 
 def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,9 +147,9 @@ def message_text(value: Any) -> str:
 def shown(places: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
     """What a handler gives back for a view: `places` are a conversation tab's components by name. `empty` says whether there is a
     conversation; where it stands in `values`, the log must too."""
-    given = {name: value for name, value in values.items() if name != "empty"}
+    given = {name: writable(value) for name, value in values.items() if name != "empty"}
     found = {places[name]: {"text": value} if name in LINES else value for name, value in given.items()}
     if "empty" in values:
         found[places["empty"]] = gr.Column(visible=values["empty"])
-        found[places["log"]] = gr.Chatbot(values["log"], visible="hidden" if values["empty"] else True)
+        found[places["log"]] = gr.Chatbot(given["log"], visible="hidden" if values["empty"] else True)
     return found

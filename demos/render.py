@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demos.strings import Strings
+from demos.strings import Strings, texts
 from demos.turns import Conversation, Turn, can_continue
 from shared.engine import Progress
-from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
+from shared.errors import BadRequest, DemoError, OutOfMemory, UnknownModel
 from shared.events import PromptProgress
 
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
@@ -27,9 +27,10 @@ _CODE = re.compile(
     r"|(?<![\\`])(?P<span>`+)(?!`)(?:(?!\n[ \t]*\n).)*?(?<!`)(?P=span)(?!`)",
     re.DOTALL | re.MULTILINE,
 )
-_MATH_SPAN = re.compile(r"(\\\(.*?\\\)|\\\[.*?\\\]|\$\$.*?\$\$)", re.DOTALL)
+# Each search ends at the next opening mark: one that ran to the end of the text from each of them took minutes for 80,000 characters.
+_MATH_SPAN = re.compile(r"(\\\((?:(?!\\\().)*?\\\)|\\\[(?:(?!\\\[).)*?\\\]|\$\$.*?\$\$)", re.DOTALL)
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_REMOTE_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\(\s*<?\s*(?:[a-z]+:)?//)", re.IGNORECASE)
+_REMOTE = re.compile(r"\]\(\s*(?:<\s*)?(?:[a-z]+:)?//", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,12 @@ def error_card(error: DemoError | None, t: Strings, *, kept: bool, whole: bool =
     said = t("error.kept") if kept else ""
     if error is None:
         return {"cause": t("error.unexpected"), "remedy": t("error.unexpected_remedy"), "log": "", "action": t("chat.retry")}
-    hidden = not whole and isinstance(error, ModelUnavailable | RemoteFailure)
+    hidden = not whole and not isinstance(error, BadRequest | UnknownModel | OutOfMemory)  # a kind that is new is hidden, too
     why = (t("error.hidden"),) if hidden else (error.cause, error.remedy)
     detail = " ".join(part for part in (*why, said) if part)
     action = "" if isinstance(error, BadRequest) else t("chat.retry")  # the same request would be refused again
-    return {"cause": t(f"error.{type(error).__name__}"), "remedy": detail, "log": error.log if whole else "", "action": action}
+    kind = next(key for one in type(error).__mro__ if (key := f"error.{one.__name__}") in texts())
+    return {"cause": t(kind), "remedy": detail, "log": error.log if whole else "", "action": action}
 
 
 def size(count: float) -> str:
@@ -170,4 +172,14 @@ def shown(text: str) -> str:
 
 def _prose(text: str) -> str:
     pieces = _MATH_SPAN.split(_MATH.sub(r"\\(\1\\)", text))
-    return "".join(piece if i % 2 else _REMOTE_IMAGE.sub("", _TAG.sub("&lt;", piece)) for i, piece in enumerate(pieces))
+    return "".join(piece if i % 2 else _linked(_TAG.sub("&lt;", piece)) for i, piece in enumerate(pieces))
+
+
+def _linked(text: str) -> str:
+    """No picture before an address on another host, on the same line: it becomes a link."""
+    found, at = [], 0
+    for address in _REMOTE.finditer(text):
+        line = max(at, text.rfind("\n", at, address.start()) + 1)
+        found += [text[at:line], text[line : address.start()].replace("![", "[")]
+        at = address.start()
+    return "".join(found) + text[at:]

@@ -18,10 +18,21 @@ from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import ModelSpec, Progress
 from shared.events import PromptProgress
+from shared.loose_json import is_text
 from shared.settings import Settings
 
 View = dict[str, Any]
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage; older turns stay in the page until it is closed
+
+
+def writable(value: Any) -> Any:
+    """`value` with every text in it one that a socket takes: JSON of a model or a browser can hold half a character, and a page that
+    is sent one gets nothing more."""
+    if isinstance(value, str):
+        return value if is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {writable(name): writable(item) for name, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list) else value
 
 
 def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) -> View:

@@ -81,7 +81,7 @@ def spec_of_gguf(path: Path, *, whole: int = 0) -> ModelSpec:
     dialect = dialect_of_header(header)
     return ModelSpec(
         id=_id(path.stem), backend="llama_cpp", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
-        capabilities=_capabilities({}, dialect), context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
+        capabilities=_capabilities({}, dialect, header.template), context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
         default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=whole or path.stat().st_size,
         licence=str(header.metadata.get("general.license", "")),
     )  # fmt: skip
@@ -94,7 +94,8 @@ def spec_of_folder(path: Path) -> ModelSpec:
     dialect = _dialect_of_folder(path, config, template)
     return ModelSpec(
         id=_id(path.resolve().name), backend="transformers_local", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
-        capabilities=_capabilities(config, dialect), context=_context(config), default_system=default_system_of(template, dialect),
+        capabilities=_capabilities(config, dialect, template), context=_context(config),
+        default_system=default_system_of(template, dialect),
         size_bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
     )  # fmt: skip
 
@@ -123,9 +124,11 @@ def _dialect_of_architecture(config: dict[str, object]) -> Dialect | None:
     return next((dialect for name, dialect in ours.items() if name in names), None)
 
 
-def _capabilities(config: dict[str, object], dialect: Dialect) -> frozenset[Capability]:
+def _capabilities(config: dict[str, object], dialect: Dialect, template: str) -> frozenset[Capability]:
+    """Tools only where the model was taught them: a ChatML template without them belongs to one that was not."""
     sees = str(config.get("model_type")) in SEEING_FAMILIES or dialect.pictures != "inside" or dialect == chatml.XCOMPOSER2_WRITING
-    without = LOCAL_CAPABILITIES - {"tools"} if dialect.tools == "none" else LOCAL_CAPABILITIES
+    told = chatml.template_dialect(template, stop=()) if dialect.name == chatml.CHATML.name else dialect
+    without = LOCAL_CAPABILITIES - {"tools"} if told.tools == "none" else LOCAL_CAPABILITIES
     return without | {"image"} if sees else without
 
 

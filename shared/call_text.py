@@ -1,10 +1,11 @@
 """What stands inside a tool block, read and written: names and arguments of calls, code as JSON and back.
 
-Does not know the tags around a block, any dialect, or which tools there are.
+Does not know the tags around a call, any dialect, or which tools there are.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from shared import loose_json
 
 CODE_PARAMETER = "command"  # lagent's name for what its interpreter runs
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_RESULT_TAG = re.compile(r"<(?=\s*(?:/\s*)?tool_response)", re.IGNORECASE)
 _BROKEN = re.compile(
     r"""\s*\{\s*["']name["']\s*:\s*["']([\w.-]{1,64})["']\s*(?:,\s*["'](?:parameters|arguments)["']\s*:\s*(.*))?""", re.DOTALL
 )
@@ -51,6 +53,11 @@ def is_whole(body: str, *, code: bool) -> bool:
     return bool(calls) and not rest.strip() and not _is_broken(body)
 
 
+def is_complete(arguments: str) -> bool:
+    """Whether arguments are a whole JSON value, or code up to the end of its fence: nothing of them was cut off."""
+    return is_whole(arguments, code=True) or _is_json(arguments)
+
+
 def as_code(arguments: str) -> str:
     """The code of a call, however it was written: as JSON, or as it is."""
     try:
@@ -70,10 +77,24 @@ def as_json(arguments: str, parameter: str = CODE_PARAMETER) -> str:
     return loose_json.write(value if isinstance(value, dict) else {parameter: arguments})
 
 
+def contained(result: str) -> str:
+    """A tool's result that cannot end the block it stands in: `</tool_response>` is ordinary text to many tokenizers, and what
+    came behind it would be read as the user's own words."""
+    return _RESULT_TAG.sub("< ", result)
+
+
 def without_fence(code: str) -> str:
-    """The code in its first fence; all of it where there is none."""
-    found = _FENCE.search(code)
+    """The code in its first fence; all of it where there is none, and where all of it is Python: a fence may stand in a string."""
+    found = None if _is_python(code) else _FENCE.search(code)
     return (found[1] if found else code).strip("\n")
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # also what is too deep for its parser, and a NUL
+        return False
+    return True
 
 
 def _unfenced(body: str) -> str:
@@ -103,6 +124,14 @@ def _is_broken(body: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _is_json(text: str) -> bool:
+    try:
+        loose_json.read_whole(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_last_brace(text: str) -> str:

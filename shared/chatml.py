@@ -5,7 +5,7 @@ encodes Control with special tokens and Plain without and sends ids, so a user w
 turn, and pasted code that contains one stays what it was. Token ids never appear here: they come from the tokenizer.
 
 InternLM v1 writes its role marks as ordinary text, so there a mark that somebody types is taken apart: `<|Bot|>` becomes
-`< |Bot|>`. It is the only place where text is not sent exactly as it was written.
+`< |Bot|>`; so is the end of a ChatML tool's result inside one. Everywhere else text is sent exactly as it was written.
 
 Does not know any tokenizer, model or backend. A model's own default system text belongs to its `ModelSpec`; a model's own
 Jinja template (the dialect `template`) is rendered by `models.prompts.chat_template`.
@@ -281,7 +281,7 @@ def _results(message: Message, dialect: Dialect) -> list[Piece]:
     if len(results) != len(message.parts):
         raise BadRequest("A tool message holds results only.")
     if dialect.tools == "tool_call":
-        body = "\n".join(f"<tool_response>\n{result.content}\n</tool_response>" for result in results)
+        body = "\n".join(f"<tool_response>\n{call_text.contained(result.content)}\n</tool_response>" for result in results)
         return [Control(dialect.start), Plain(f"user\n{body}"), Control(dialect.end), Plain("\n")]
     mark = INTERPRETER_MARK if message.name == INTERPRETER else PLUGIN_MARK
     pieces: list[Piece] = []

@@ -7,6 +7,7 @@ than asking again. Knows nothing of tools.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ _SPACE = re.compile(r"\s*")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,300})(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_CODE = re.compile(r"u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U(?:0010|000[0-9a-fA-F])[0-9a-fA-F]{4}")  # JSON's, and Python's
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'", "\n": ""}
 
 
@@ -22,7 +24,7 @@ def read(text: str, at: int = 0) -> tuple[Any, int]:
     """The value that begins at `at` (blanks before it are skipped) and where it ends. Raises `ValueError` where there is none."""
     at = _skip(text, at)
     try:
-        value, end = json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, at)
+        value, end = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite).raw_decode(text, at)
     except ValueError:
         value, end = _value(text, at, 0)
     except RecursionError as error:
@@ -59,6 +61,14 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
 
 
+def _finite(text: str) -> float:
+    """Python reads 1e999 as infinity, and would write that as something that is no JSON."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
 def _depth(value: Any) -> int:
     deepest, level = 0, [value]
     while level and deepest <= DEEPEST:
@@ -84,7 +94,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
     if first in "\"'":
         return _string(text, at)
     if number := _NUMBER.match(text, at):
-        return json.loads(number[0]), number.end()
+        return json.loads(number[0], parse_float=_finite), number.end()
     word = _WORD.match(text, at)
     if word is None or word[0] not in _WORDS:
         raise ValueError(f"no value at {text[at : at + 20]!r}")
@@ -143,7 +153,7 @@ def _string(text: str, at: int) -> tuple[str, int]:
 
 def _escape(text: str, at: int) -> tuple[str, int]:
     after = text[at + 1 : at + 2]
-    code = re.compile(r"u([0-9a-fA-F]{4})").match(text, at + 1)
+    code = _CODE.match(text, at + 1)
     if code is not None:
-        return chr(int(code[1], 16)), at + 6
+        return chr(int(code[0][1:], 16)), code.end()
     return _ESCAPES.get(after, "\\" + after), at + 2

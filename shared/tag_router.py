@@ -8,7 +8,6 @@ and nothing of who runs tools: a call's arguments are passed on as text, which m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -59,10 +58,29 @@ def starts_thinking(prompt: Sequence[Piece]) -> bool:
     return as_text(prompt[-2:]).rstrip().endswith(THINK_START)
 
 
-def holds_unread_call(text: str, dialect: Dialect) -> bool:
-    """Whether an answer's text has a whole tool block that was no call, but was meant as one: there is something in braces."""
-    blocks = [re.escape(tag.open) + r"([^<]*\{.*?)" + re.escape(tag.close) for tag in _TOOL_TAGS[dialect.tools]]
-    return any(re.search(block, text, re.DOTALL) for block in blocks)
+def holds_unread_call(text: str, *, cut: bool = False) -> bool:
+    """Whether an answer's text has a tool block, of any format, that was no call, but was meant as one: there is something in
+    braces. The last block of an answer that was `cut` off needs no end."""
+    return any(_unread(text, tag, cut) for tags in _TOOL_TAGS.values() for tag in tags)
+
+
+def _unread(text: str, tag: Tag, cut: bool) -> bool:
+    """In one walk over the text: a model in a loop writes the same tag thousands of times."""
+    at = text.find(tag.open)
+    while at >= 0:
+        end = text.find(tag.close, at)
+        if end < 0:
+            return cut and text[text.rfind(tag.open) + len(tag.open) :].lstrip()[:1] in ("", "{", "[", "`")
+        begin = text.rfind(tag.open, at, end) + len(tag.open)
+        if "{" in text[begin:end].partition("<")[0]:
+            return True
+        at = text.find(tag.open, end)
+    return False
+
+
+def ends_with_block(raw: str) -> bool:
+    """Whether what a model wrote ends with the end of a tool block."""
+    return raw.rstrip().endswith(tuple(tag.close for tags in _TOOL_TAGS.values() for tag in tags))
 
 
 class TagRouter:

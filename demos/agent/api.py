@@ -13,13 +13,13 @@ import gradio as gr
 
 from demos import components, render, streaming
 from demos.agent import loop
-from demos.agent.asking import Emit
 from demos.agent.events import AgentEvent
 from demos.agent.policy import deny_all
-from demos.agent.steps import Steps
+from demos.agent.record.steps import Steps
 from demos.agent.task import PROMPTS, Budget, Task
 from demos.agent.tools.offer import first_rules
-from demos.agent.workshop import Workshop, Workshops
+from demos.agent.turn.asking import Emit
+from demos.agent.visitor.workshop import Workshop, Workshops
 from demos.strings import Strings
 from demos.tab import App
 from shared.chatml import INTERPRETER

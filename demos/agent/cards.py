@@ -5,24 +5,28 @@ As in `demos/cards.py`, templates are fixed and values are set with `textContent
     approval   {"id", "tool", "title", "text", "code": bool, "problem"}, None hides it; its event `decide` has {"id", "tool", "what":
                "run"|"always"|"deny", "text", "edited": bool, "reason"}
     budget     {"turns": [left, of], "seconds": [left, of], "tokens": [left, of], "going": bool}, None hides it
-    bench      {"visitor", "on", "rules", "files": a number, "steps", "why", "walk"}, any of them; its events are `rules`, with {"tool",
-               "rule"}, and `ready`, once it is known whether code may run
+    bench      {"visitor", "on", "rules", "decided": the call that changed them, "files": a number, "steps", "why", "walk"}, any of them,
+               and taken when it is not the value before; its events are `rules`, with {"tool", "rule"}, and `ready`, once it is known
+               whether code may run
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demos.agent.bench import Bench
+from demos.agent.page.bench import Bench
 from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 
 FOLDER = Path(__file__).parent
+# A tool that is tried takes its thread for up to a minute and a half; with the few of asyncio's own, nobody's Stop would be heard.
+WORKERS = ThreadPoolExecutor(128, thread_name_prefix="workbench")
 
 
 def approval() -> gr.HTML:
@@ -65,12 +69,12 @@ def _served(bench: Bench) -> list[Callable[..., Any]]:
     """What the workbench may ask, by name."""
 
     async def bench_now(asked: Any) -> dict[str, Any]:
-        return await asyncio.to_thread(bench.now, *_who(asked))
+        return await asyncio.get_running_loop().run_in_executor(WORKERS, bench.now, *_who(asked))
 
     async def bench_do(asked: Any, request: gr.Request) -> dict[str, Any]:
         visitor, t = _who(asked)
         mine = asked if from_our_page(request.headers) and isinstance(asked, Mapping) else {}
-        return await asyncio.to_thread(bench.do, visitor, mine, t)
+        return await asyncio.get_running_loop().run_in_executor(WORKERS, bench.do, visitor, mine, t)
 
     return [bench_now, bench_do]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from demos.agent import asking, calls, leading, running
-from demos.agent.asking import Answer, Emit
-from demos.agent.calls import Judged
+from demos.agent.call import calls, running
+from demos.agent.call.calls import Judged
+from demos.agent.call.repeats import Repeats
 from demos.agent.events import (
     ApprovalWanted,
     BudgetState,
@@ -33,19 +33,23 @@ from demos.agent.events import (
 from demos.agent.policy import Approve, Denied
 from demos.agent.task import Task, described, is_led, opening
 from demos.agent.toolbox import Outcome, Toolbox
+from demos.agent.turn import asking, leading
+from demos.agent.turn.asking import Answer, Emit
 from models.registry import Registry
 from shared import loose_json
-from shared.chatml import DIALECTS, INTERPRETER
+from shared.chatml import INTERPRETER
 from shared.engine import Cancel, Cancelled, ToolSpec
 from shared.messages import Message, ToolCall, ToolResult, user
 from shared.tag_router import holds_unread_call
 
 MOST_EDITS = 10  # times that a person's arguments may not fit before the call counts as denied
+_CUT = "Your answer was cut off at its limit of {tokens} tokens, inside a tool call that was not made. Write a shorter call, or answer."
 _UNREAD = "Your answer has a tool call that cannot be read. Write it again as valid JSON with a name and arguments, or answer without it."
 _NOT_RUN = {
     "cancelled": "Not run: the user stopped.", "turns": "Not run: no turns are left.", "seconds": "Not run: no time is left.",
     "tokens": "Not run: no tokens are left.",
 }  # fmt: skip
+_STOPPED = "The user stopped it while it ran. What it did until then is done."
 
 
 def work(
@@ -78,10 +82,12 @@ class _Run:
     now: Callable[[], float]
     added: list[Message] = field(default_factory=list)
     specs: tuple[ToolSpec, ...] = ()
+    repeats: Repeats = field(default_factory=Repeats)
     answer: str = ""
     turns: int = 0
     seconds: float = 0.0
     tokens: int = 0
+    entered: str = ""  # the call that runs, or ran last
 
     def go(self) -> None:
         reason: Reason = "failed"
@@ -92,8 +98,8 @@ class _Run:
                 self._step()
         except _Over as over:
             reason = over.reason
-        except Cancelled:
-            reason = "cancelled"
+        except Cancelled:  # an engine that is still connecting or counting raises it at the time limit, too
+            reason = "cancelled" if self.cancel.is_set() else "seconds"
         finally:
             self.emit(Finished(reason, self.answer, tuple(self.added)))
 
@@ -113,12 +119,20 @@ class _Run:
         if answer.reason == "cancelled":
             raise _Over("cancelled" if self.cancel.is_set() else "seconds")
         if wanted:
-            self._call_all(wanted)
-        elif holds_unread_call(answer.text, DIALECTS[self.registry.spec(self.task.model).dialect]) and self.specs:
-            self.added.append(user(_UNREAD))
-            self.emit(ModelTold(_UNREAD))
+            self._call_all(wanted, cut=self._cut() if answer.cut else "")
+        elif self.specs and holds_unread_call(answer.text, cut=answer.reason == "length"):
+            self._tell(self._cut() if answer.reason == "length" else _UNREAD)
+        elif answer.reason == "length":
+            raise _Over("tokens" if self.tokens >= self.task.budget.tokens else "length")
         else:
-            raise _Over("length" if answer.reason == "length" else "answered")
+            raise _Over("answered")
+
+    def _cut(self) -> str:
+        return _CUT.format(tokens=self.task.sampling.max_tokens)
+
+    def _tell(self, text: str) -> None:
+        self.added.append(user(text))
+        self.emit(ModelTold(text))
 
     def _ask(self) -> Answer:
         task = self.task
@@ -129,10 +143,10 @@ class _Run:
             began = self.now()
             try:
                 with running.limited(self.cancel, self._seconds_left()) as cancel:
+                    turn = asking.Turn(engine, spec, sampling, cancel, self.emit, newest=1 + len(self.added))
                     if self.specs and is_led(task, spec):
-                        return leading.ask(engine, spec, task.prompts.meta, said, sampling, tools=self.specs, cancel=cancel, emit=self.emit)
-                    messages = asking.fitted(engine, spec, opening(task, spec, self.specs), said, sampling, self.specs)
-                    return asking.ask(engine, spec, messages, sampling, tools=self.specs, cancel=cancel, emit=self.emit)
+                        return leading.ask(turn, task.prompts.meta, said, self.specs)
+                    return turn.ask(turn.fitted(opening(task, spec, self.specs), said, self.specs), self.specs)
             finally:
                 self.seconds += self.now() - began
 
@@ -148,13 +162,13 @@ class _Run:
             found.append(replace(call, id=f"call_{number}"))
         return found
 
-    def _call_all(self, wanted: Sequence[ToolCall]) -> None:
-        """Run the calls in order; those that are not reached get a result that says so."""
+    def _call_all(self, wanted: Sequence[ToolCall], *, cut: str) -> None:
+        """Run the calls in order; those that are not reached get a result that says so. `cut` is what is wrong with the last one."""
         results: list[ToolResult] = []
         why = self._spent()
         try:
             for call in wanted:
-                judged = calls.judged(call, self.specs)
+                judged = Judged({}, cut) if cut and call is wanted[-1] else calls.judged(call, self.specs)
                 self.emit(CallProposed(self.turns, call, loose_json.write(dict(judged.arguments)), judged.problem))
                 if why is None:
                     results.append(self._call(call, judged))
@@ -164,20 +178,23 @@ class _Run:
         finally:
             missing = _NOT_RUN.get(why or "", "Not run: it failed.")
             for call in wanted[len(results) :]:
-                self.emit(CallDone(call.id, missing, 0.0, error=True))
-                results.append(ToolResult(call.id, missing, error=True))
+                text = _STOPPED if call.id == self.entered else missing
+                self.emit(CallDone(call.id, text, 0.0, error=True))
+                results.append(ToolResult(call.id, text, error=True))
             self.added += _result_messages(wanted, results)
         if why is not None:
             raise _Over(why)
 
     def _call(self, call: ToolCall, judged: Judged) -> ToolResult:
-        if judged.problem:
-            return self._done(call, Outcome(judged.problem, error=True), 0.0)
+        problem = judged.problem or self.repeats.problem(call.name, judged.arguments)
+        if problem:
+            return self._done(call, Outcome(problem, error=True), 0.0)
         allowed = self._allowed(call, judged)
         if isinstance(allowed, Denied):
             text = "The user did not allow this call." if not allowed.reason else f"The user did not allow this call: {allowed.reason}"
             return self._done(call, Outcome(text, error=True), 0.0)
         began = self.now()
+        self.entered = call.id
         self.emit(CallRunning(call.id))
         limit = min(self.task.call_seconds, self._seconds_left())
         try:
@@ -190,6 +207,7 @@ class _Run:
             raise
         seconds = self.now() - began
         self.seconds += seconds
+        self.repeats.note(call.name, allowed.arguments, outcome)
         return self._done(call, outcome, seconds)
 
     def _done(self, call: ToolCall, outcome: Outcome, seconds: float) -> ToolResult:

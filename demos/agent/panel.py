@@ -5,17 +5,19 @@ A panel's `inputs` and `names` are in the same order, so a handler's values and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from demos import components
+from demos.agent.page.working import LEADING
 from demos.agent.task import PROMPTS, Budget
-from demos.agent.working import LEADING
 from demos.components import ModelPicker, SamplingPanel
 from demos.labels import label
 from demos.strings import LANGUAGES, Language
+from models.registry import Registry
 from shared.engine import Sampling
 
 PROMPT_NAMES = ("meta", "interpreter", "plugin")
@@ -62,6 +64,12 @@ def defaults(language: Language, first: Sampling) -> dict[str, Any]:
     budget = Budget()
     values = {"turns": budget.turns, "seconds": budget.seconds, "tokens": budget.tokens, "leading": "auto"}
     return {**values, **dict(zip(PROMPT_NAMES, prompt_texts(language), strict=True)), **components.sampling_values(first)}
+
+
+def values(kept: Mapping[str, Any], language: Language, registry: Registry, model: str) -> dict[str, Any]:
+    """What stands in the panel of a page that is opened: what the browser kept, and the defaults; by name."""
+    first = defaults(language, components.sampling_for(registry, model))
+    return {**components.kept_values(kept, first), "model": model}
 
 
 def prompt_texts(language: Language) -> tuple[str, str, str]:

@@ -16,15 +16,20 @@ Rule = Literal["always", "ask", "never"]
 RULES: tuple[Rule, ...] = ("always", "ask", "never")
 
 
+def tool_of(call: str) -> str:
+    """The tool that a call's name belongs to: those of a toolkit are named `Toolkit.method`, and no tool has a dot in its own."""
+    return call.partition(".")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A rule per tool; `default` is for the others."""
+    """A rule per tool, which all calls of a toolkit share; `default` is for the others."""
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
     default: Rule = "always"
 
-    def rule(self, tool: str) -> Rule:
-        return self.rules.get(tool, self.default)
+    def rule(self, call: str) -> Rule:
+        return self.rules.get(tool_of(call), self.default)
 
     def with_rule(self, tool: str, rule: Rule) -> Policy:
         return Policy({**self.rules, tool: rule}, self.default)
@@ -55,26 +60,30 @@ def deny_all(call_id: str, cancel: Cancel, wanted: Callable[[], None]) -> Decisi
 
 
 class Desk:
-    """Where calls wait for a person: the turn's thread asks, the page decides. One per conversation."""
+    """Where calls wait for a person: the turn's thread asks, the page decides. One per conversation.
 
-    def __init__(self) -> None:
+    After `patience` seconds nobody is there: a wait holds a thread, of which a server has a few hundred."""
+
+    def __init__(self, patience: float = 3600.0) -> None:
+        self._patience = patience
         self.allowed: set[str] = set()  # tools that were allowed for good while a run was under way
         self._changed = threading.Condition()
         self._waiting: set[str] = set()
         self._decided: dict[str, Decision] = {}
 
     def ask(self, call_id: str, cancel: Cancel, wanted: Callable[[], None]) -> Decision:
-        """Call `wanted`, then wait for `decide`. Raises `Cancelled` when `cancel` is set first."""
+        """Call `wanted`, then wait for `decide`; who does not answer in time does not allow it. Raises `Cancelled` when `cancel` is set
+        first."""
         with self._changed:
             self._waiting.add(call_id)
         forget = cancel.subscribe(self._wake)
         try:
             wanted()
             with self._changed:
-                self._changed.wait_for(lambda: call_id in self._decided or cancel.is_set())
-                if call_id not in self._decided:
+                over = self._changed.wait_for(lambda: call_id in self._decided or cancel.is_set(), self._patience)
+                if over and call_id not in self._decided:
                     raise Cancelled
-                return self._decided[call_id]
+                return self._decided.get(call_id, Denied("Nobody answered in time."))
         finally:
             forget()
             with self._changed:

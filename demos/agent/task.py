@@ -74,7 +74,7 @@ class Task:
     prompts: Prompts = field(default_factory=Prompts)
     budget: Budget = field(default_factory=Budget)
     policy: Policy = field(default_factory=Policy)
-    call_seconds: float = 100.0  # longer than any tool takes by its own limit
+    call_seconds: float = 3700.0  # longer than any tool may take by its own limit
     led: bool | None = None
 
 

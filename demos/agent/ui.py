@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
-from demos import cards, components, render, streaming, view
-from demos.agent import api, exchange, panel, runs, trace, working
+from demos import cards, components, streaming, view
+from demos.agent import api, panel
 from demos.agent import cards as own
-from demos.agent.bench import Bench
+from demos.agent.page import exchange, runs, trace, working
+from demos.agent.page.bench import Bench
+from demos.agent.page.runs import Conversation
+from demos.agent.page.working import Choices
 from demos.agent.policy import RULES, Approved, Decision, Denied, Rule
-from demos.agent.runs import Conversation
 from demos.agent.tools.offer import first_rules
-from demos.agent.working import Choices
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.labels import label
 from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.view import View
-from shared.engine import Sampling
-from shared.errors import BadRequest, DemoError
 
-MOST_CHARACTERS = 200_000  # of one task
-REPLAY_SECONDS = 12.0  # a recorded run takes to be shown again
 STARTERS = ("agent.starter_calculator", "agent.starter_weather", "agent.starter_plot", "agent.starter_arxiv")
 Change = Callable[[Conversation], Conversation]
 
@@ -43,7 +41,7 @@ class AgentTab:
         self.rules = gr.State({})
         self.saved = gr.BrowserState(None, storage_key="puyu-agent", secret=app.browser_secret)
         with app.sidebar, gr.Column(elem_classes="pz-for-agent"):
-            self.panel = panel.build(app.start_model, self._sampling(app.start_model))
+            self.panel = panel.build(app.start_model, components.sampling_for(self.app.registry, app.start_model))
         with gr.Row(elem_id="agent-row"):
             with gr.Column(elem_id="agent-column", elem_classes="pz-column"):
                 self._page()
@@ -106,9 +104,7 @@ class AgentTab:
         self.new.click(self.on_new, self.inputs, out, show_progress="hidden", api_visibility="private")
         self.export.click(self.on_export, self.conversation, [self.file, self.notice], **quick)
         self.keep.click(self.on_keep, self.conversation, [self.file, self.error, self.notice], **quick)
-        self.attach.upload(
-            self.on_attach, self.attach, [self.notice, self.error, self.bench], show_progress="hidden", api_visibility="private"
-        )
+        self.attach.upload(self.on_attach, **{**ask, "inputs": self.attach, "outputs": [self.notice, self.error, self.bench]})
         self.open_bench.click(None, None, None, js="() => { pz.bench() }")
         self.approval.decide(self.on_decide, self.rules, [self.rules, self.bench], **quick, trigger_mode="multiple")
         self.bench.rules(self.on_rule, self.rules, self.rules, **quick, trigger_mode="multiple")
@@ -124,14 +120,7 @@ class AgentTab:
     # A task: every way to give one is a change of the conversation, followed by the same run.
 
     def on_send(self, request: gr.Request, text: str, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
-        if not text.strip():
-            yield self._show({"notice": self._t(request)("chat.empty")})
-            return
-        if len(text) > MOST_CHARACTERS:
-            error = BadRequest(f"The task has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be sent.", "Upload it as a file.")
-            yield self._show({"error": render.error_card(error, self._t(request), kept=False)})
-            return
-        yield from self._work(conversation, lambda c: runs.asked(c, text), inputs, request, clear=True)
+        yield from self._given(text, lambda c: runs.asked(c, text), conversation, inputs, request, clear=True)
 
     def on_starter(self, request: gr.Request, key: str, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
         yield from self.on_send(request, self._t(request)(key), conversation, *inputs)
@@ -147,8 +136,17 @@ class AgentTab:
             yield self._show({"error": None})
 
     def on_edit(self, request: gr.Request, event: gr.EditData, conversation: Conversation, *inputs: Any) -> Iterator[dict[Any, Any]]:
-        index = self._run_at(conversation, event.index, request)
-        yield from self._work(conversation, lambda c: runs.edited(c, index, components.message_text(event.value)), inputs, request)
+        index, text = self._run_at(conversation, event.index, request), components.message_text(event.value)
+        yield from self._given(text, lambda c: runs.edited(c, index, text), conversation, inputs, request)
+
+    def _given(
+        self, text: str, change: Change, conversation: Conversation, inputs: tuple[Any, ...], request: gr.Request, *, clear: bool = False
+    ) -> Iterator[dict[Any, Any]]:
+        refused = working.refused(text, conversation, self._t(request))
+        if refused is not None:
+            yield self._show(refused)
+        else:
+            yield from self._work(conversation, change, inputs, request, clear=clear)
 
     def _work(
         self, conversation: Conversation, change: Change, inputs: tuple[Any, ...], request: gr.Request, *, clear: bool = False
@@ -171,26 +169,20 @@ class AgentTab:
         t, session = self._t(request), str(request.session_hash)
         if self.running.busy(session):
             return
-        try:
-            conversation = (*conversation, exchange.opened(self.workshops.of(session), path))
-        except DemoError as error:
-            yield self._show({"error": render.error_card(error, t, kept=False, whole=self.app.settings.trusted)})
-            return
+        workshop, choices = self.workshops.of(session), self._choices(inputs)
         with self.running.turn(session) as cancel:
-            yield self._show({**self._composer(t, busy=True), "error": None, "notice": t("agent.replaying"), "empty": False, "log": []})
-            for shown in working.replayed(conversation, t, cancel, REPLAY_SECONDS):
+            yield self._show({**self._composer(t, busy=True), "error": None})
+            for shown in exchange.shown_again(self.app, workshop, path, conversation, choices, t, cancel):
                 yield self._show(shown)
-        told = working.bench(conversation, (), self.app, t)
-        saved = working.saved(conversation, self._choices(inputs))
-        yield self._show({**self._composer(t, busy=False), "notice": "", "bench": told, "saved": saved})
+        yield self._show(self._composer(t, busy=False))
 
-    # The rest of the page.
+    # The rest of the page. What ends a wait is async: where every thread waits for a person, it still gets its turn.
 
-    def on_stop(self, request: gr.Request) -> None:
+    async def on_stop(self, request: gr.Request) -> None:
         """Changes nothing on the page: the run's own last view does."""
-        self.running.stop(str(request.session_hash))
+        await asyncio.to_thread(self.running.stop, str(request.session_hash))
 
-    def on_decide(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[Any, Any]:
+    async def on_decide(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[Any, Any]:
         told = event._data if isinstance(event._data, Mapping) else {}
         desk = self.workshops.of(str(request.session_hash)).desk
         what, tool = told.get("what"), str(told.get("tool"))
@@ -201,12 +193,14 @@ class AgentTab:
             return {self.rules: gr.skip()}
         desk.allowed.add(tool)
         rules = {**rules, tool: "always"}
-        return {self.rules: rules, self.bench: {"rules": rules}}
+        return {self.rules: rules, self.bench: {"rules": rules, "decided": str(told["id"])}}  # a value of its own, to be taken
 
-    def on_rule(self, event: gr.EventData, rules: dict[str, Rule]) -> dict[str, Rule]:
+    def on_rule(self, request: gr.Request, event: gr.EventData, rules: dict[str, Rule]) -> dict[str, Rule]:
         told = event._data if isinstance(event._data, Mapping) else {}
-        rule = next((rule for rule in RULES if rule == told.get("rule")), None)
-        return {**rules, str(told.get("tool"))[:100]: rule} if rule is not None else rules
+        rule, tool = next((rule for rule in RULES if rule == told.get("rule")), None), str(told.get("tool"))[:100]
+        if rule != "always":  # taken back while a run is under way
+            self.workshops.of(str(request.session_hash)).desk.allowed.discard(tool)
+        return {**rules, tool: rule} if rule is not None else rules
 
     def on_ready(self, request: gr.Request, on: list[str], rules: dict[str, Rule], saved: Any) -> dict[Any, Any]:
         """It is known now whether code may run: its tool comes, switched on unless this browser has it off."""
@@ -223,9 +217,13 @@ class AgentTab:
     def on_undo(self, request: gr.Request, conversation: Conversation, *inputs: Any) -> dict[Any, Any]:
         if self.running.busy(str(request.session_hash)):
             return {self.notice: gr.skip()}
-        conversation, task = runs.undone(conversation)
-        t = self._t(request)
-        return self._show({**self._all(conversation, inputs, t), "composer": gr.Textbox(task, placeholder=label("agent.ask"))})
+        t, (conversation, task) = self._t(request), runs.undone(conversation)
+        return self._show(
+            {
+                **working.changed(self.app, conversation, self._choices(inputs), t),
+                "composer": gr.Textbox(task, placeholder=label("agent.ask")),
+            }
+        )
 
     def on_new(self, request: gr.Request, conversation: Conversation, *inputs: Any) -> dict[Any, Any]:
         """A new conversation has a new work folder and a new kernel."""
@@ -233,7 +231,9 @@ class AgentTab:
         self.running.stop(session)
         self.running.wait(session)  # its last view must not come after ours
         self.workshops.close(session)
-        return self._show({**self._all((), inputs, t), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)})
+        return self._show(
+            {**working.changed(self.app, (), self._choices(inputs), t), "composer": gr.Textbox("", submit_btn=True, stop_btn=False)}
+        )
 
     def on_export(self, request: gr.Request, conversation: Conversation) -> dict[Any, Any]:
         return self._show(exchange.exported(conversation, self._t(request)))
@@ -243,15 +243,17 @@ class AgentTab:
 
     def on_model(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         t, sampling = self._t(request), self.panel.sampling
-        values = components.sampling_values(self._sampling(view.known(self.app, model_id)))
+        values = components.sampling_values(components.sampling_for(self.app.registry, view.known(self.app, model_id)))
         shown = self._show(view.resting_pill(self.app, model_id, t))
         return {**shown, **dict(zip(sampling.inputs, (values[name] for name in sampling.names), strict=True))}
 
     def on_models(self, request: gr.Request, model_id: str) -> dict[Any, Any]:
         """Models came, went or were loaded elsewhere."""
-        registry, chosen = self.app.registry, view.known(self.app, model_id)
+        registry, picker, chosen = self.app.registry, self.panel.picker, view.known(self.app, model_id)
         choices = components.model_choices(registry, registry.specs("text"), self._t(request))
-        return {self.panel.picker.shown: gr.Dropdown(choices, value=chosen), self.panel.picker.value: chosen}
+        if chosen == model_id:  # not sent back: what was chosen since must stay
+            return {picker.shown: gr.Dropdown(choices)}
+        return {picker.shown: gr.Dropdown(choices, value=chosen), picker.value: chosen}
 
     def on_setting(self, conversation: Conversation, *inputs: Any) -> Any:
         return working.saved(conversation, self._choices(inputs))
@@ -261,7 +263,7 @@ class AgentTab:
         t, session = self._t(request), str(request.session_hash)
         conversation, kept, on, rules = working.restored(saved)
         model = view.known(self.app, str(kept.get("model", self.app.start_model)))
-        values = {**components.kept_values(kept, panel.defaults(t.language, self._sampling(model))), "model": model}
+        values = panel.values(kept, t.language, self.app.registry, model)
         offered = self.workshops.offered()
         rules = {**first_rules(offered, public=self.app.settings.public), **rules}
         names = [tool.name for tool in offered if on is None or tool.name in on]
@@ -274,17 +276,12 @@ class AgentTab:
             **dict(zip(self.panel.inputs, (values[name] for name in self.panel.names), strict=True)),
         }  # fmt: skip
 
-    def on_leave(self, request: gr.Request) -> None:
+    async def on_leave(self, request: gr.Request) -> None:
         """The page was closed or reloaded: its run, its kernel and its files end."""
         session = str(request.session_hash)
-        self.running.stop(session)
+        await asyncio.to_thread(self.running.stop, session)
         self.served.leave(session)
         self.workshops.close(session)
-
-    def _all(self, conversation: Conversation, inputs: tuple[Any, ...], t: Strings) -> View:
-        told = {**working.bench(conversation, (), self.app, t)}
-        page = {**working.whole(conversation, t), "saved": working.saved(conversation, self._choices(inputs))}
-        return {**page, "error": None, "stage": None, "notice": "", "approval": None, "budget": None, "bench": told}
 
     def _composer(self, t: Strings, *, busy: bool, clear: bool = False) -> View:
         words = {"placeholder": label("agent.ask_busy" if busy else "agent.ask")} | ({"value": ""} if clear else {})
@@ -295,16 +292,17 @@ class AgentTab:
 
     def _choices(self, inputs: tuple[Any, ...]) -> Choices:
         rules, on, *values = inputs
-        return Choices(dict(zip(self.panel.names, values, strict=True)), tuple(on), rules)
+        return Choices(dict(zip(self.panel.names, values, strict=True)), tuple(on), rules, self.workshops.coming())
 
     def _tool_choices(self, t: Strings) -> list[tuple[str, str]]:
         return [(tool.title(t), tool.name) for tool in self.workshops.offered()]
 
-    def _sampling(self, model: str) -> Sampling:
-        return next((spec.sampling for spec in self.app.registry.specs() if spec.id == model), Sampling())
-
     def _run_at(self, conversation: Conversation, index: Any, request: gr.Request) -> int:
-        return trace.log(conversation, self._t(request)).turns[index[0] if isinstance(index, list | tuple) else index]
+        owners = trace.log(conversation, self._t(request)).turns
+        at = index[0] if isinstance(index, list | tuple) else index
+        if not 0 <= at < len(owners):
+            raise gr.Error(self._t(request)("agent.stale"), print_exception=False)  # a page that is behind the conversation
+        return owners[at]
 
     def _t(self, request: gr.Request) -> Strings:
         return strings_for(request, self.app.settings)

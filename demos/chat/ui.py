@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from demos.strings import Strings, strings_for
 from demos.tab import App, Tab
 from demos.turns import Conversation
 from demos.view import View
-from shared.engine import Sampling
 from shared.errors import BadRequest
 from shared.messages import user
 
@@ -60,8 +60,7 @@ class ChatTab:
             interactive=True,
             elem_id="chat-system",
         )
-        start = {spec.id: spec.sampling for spec in self.app.registry.specs()}.get(self.app.start_model, Sampling())
-        self.sampling = components.sampling_panel(start)
+        self.sampling = components.sampling_panel(components.sampling_for(self.app.registry, self.app.start_model))
         self.reset = gr.Button(label("settings.reset"), elem_classes="pz-ghost", size="sm")
 
     def _page(self) -> None:
@@ -178,9 +177,10 @@ class ChatTab:
 
     # The rest of the page.
 
-    def on_stop(self, request: gr.Request) -> None:
-        """Changes nothing on the page: the turn's own last view does, and an answer from here could come after it."""
-        self.running.stop(str(request.session_hash))
+    async def on_stop(self, request: gr.Request) -> None:
+        """Changes nothing on the page: the turn's own last view does, and an answer from here could come after it. Not in one of
+        Gradio's threads: answers may have them all."""
+        await asyncio.to_thread(self.running.stop, str(request.session_hash))
 
     def on_undo(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[Any, Any]:
         if self.running.busy(str(request.session_hash)):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.call_text import as_json
+from shared.call_text import as_json, is_complete
 from shared.engine import Sampling, ToolSpec
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import DoneReason, PromptProgress, ReasoningDelta, TextDelta
@@ -101,8 +101,9 @@ def read_choice(text: str, choices: Sequence[str]) -> str:
 
 
 def name_to_wire(name: str) -> str:
-    """A tool's name as OpenAI takes it: letters, digits, `_` and `-`. lagent's have dots (`ArxivSearch.search`)."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+    """A tool's name as OpenAI takes it: letters, digits, `_` and `-`. lagent's have dots (`ArxivSearch.search`); letters of other
+    scripts are written as their codes, so that names of two tools stay two."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda found: "_" if found[0].isascii() else f"u{ord(found[0]):x}", name)[:64]
 
 
 def tools_to_wire(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
@@ -224,13 +225,17 @@ class Answer:
 
     def _read_call(self, delta: Mapping[str, Any]) -> None:
         index, call_id, function = delta.get("index"), _string(delta, "id"), _mapping(delta.get("function"))
+        name, arguments = _string(function, "name"), function.get("arguments")
+        written = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, Mapping) else _string(function, "arguments")
         call = next((call for call in reversed(self._calls) if index is None or call.index == index), None)
-        if call is None or (call_id and call.id and call_id != call.id):  # some servers number every call 0
+        # Some servers number every call 0, or give neither numbers nor ids: then a name behind whole arguments begins the next.
+        another = bool(name) and index is None and call is not None and is_complete(call.arguments)
+        if call is None or another or (call_id and call.id and call_id != call.id):
             call = _Call(index)
             self._calls.append(call)
         call.id = call.id or call_id
-        call.name = call.name or _string(function, "name")
-        call.arguments += _string(function, "arguments")
+        call.name = call.name or name
+        call.arguments += written
 
     def _read_usage(self, usage: Mapping[str, Any]) -> None:
         if usage:

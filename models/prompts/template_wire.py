@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared import call_text
 from shared.engine import ToolSpec
 from shared.errors import BadRequest
 from shared.messages import Image, Message, Text, ToolCall, ToolResult
@@ -87,7 +88,7 @@ class Wire:
         for part in message.parts:
             if not isinstance(part, ToolResult):
                 raise BadRequest("A tool message holds results only.")
-            name = self._name(part.content)
+            name = self._name(call_text.contained(part.content))
             content = [{"type": "text", "text": name}] if self.as_list else name
             yield {"role": "tool", "content": content, "tool_call_id": self._name(part.call_id), "name": self._name(message.name or "")}
 

@@ -11,12 +11,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, TimeoutError, sync_playwright
+
+from tests.browser import agent_scripts
+from tests.browser.agent_page import Agent
+from tests.browser.public_web import PublicWeb
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -65,13 +70,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(*flags: str, data_dir: Path) -> App:
-    """`python launch.py` with these flags, once it answers."""
+def start(*flags: str, data_dir: Path, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> App:
+    """`python launch.py` with these flags, once it answers; `under` is a program that runs it, `environment` what is added to ours."""
     port = free_port()
     log = data_dir / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "launch.py", "--port", str(port), "--data-dir", str(data_dir), *flags], cwd=ROOT, stdout=output, stderr=output,
+            [*under, sys.executable, "launch.py", "--port", str(port), "--data-dir", str(data_dir), *flags], cwd=ROOT, stdout=output,
+            stderr=output, env={**os.environ, **(environment or {})},
         )  # fmt: skip
     app = App(f"http://127.0.0.1:{port}", process, log)
     deadline = time.monotonic() + 120
@@ -88,8 +94,8 @@ def start(*flags: str, data_dir: Path) -> App:
 def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
-    def run(*flags: str) -> App:
-        apps.append(start(*flags, data_dir=tmp_path_factory.mktemp("app")))
+    def run(*flags: str, **how: Any) -> App:
+        apps.append(start(*flags, data_dir=tmp_path_factory.mktemp("app"), **how))
         return apps[-1]
 
     yield run
@@ -193,3 +199,26 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
         assert not visitor.errors
         hosts = {url.split("/")[2].split(":")[0] for url in visitor.requests if url.startswith(("http", "ws"))}
         assert hosts <= {"127.0.0.1"}
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublicWeb]:
+    """The public services that the agent's tools ask."""
+    with PublicWeb(agent_scripts.SITES, tmp_path_factory.mktemp("web")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def agent_app(start_app: Callable[..., App], web: PublicWeb, tmp_path_factory: pytest.TempPathFactory) -> App:
+    """One program for the agent's tests: scripted models, tools that misbehave. Where nothing isolates code, it runs all the same."""
+    folder = tmp_path_factory.mktemp("agent")
+    return start_app(
+        "--models", str(agent_scripts.catalog(folder)), "--tools", str(agent_scripts.tools(folder)), "--model", "talks",
+        "--models-dir", str(folder / "models"), "--unsafe-code-interpreter", environment=web.environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def use(agent_app: App, visit: Callable[..., Visitor]) -> Callable[..., Agent]:
+    """A new visitor on the agent's tab with this model chosen."""
+    return lambda model="", **options: Agent(visit(agent_app.url, **options), model)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos import render
+from demos.agent.sandbox import SandboxUnavailable
 from demos.render import CARET, FOOT_BEGIN, FOOT_END, shown
 from demos.strings import LANGUAGES, Language, Strings
 from demos.turns import OUTCOMES, Outcome, Turn
@@ -124,7 +125,7 @@ def test_a_stranger_is_told_what_he_can_change_and_no_path_of_this_machine() -> 
     def shown(error: DemoError) -> dict[str, str]:
         return render.error_card(error, EN, kept=False, whole=False)
 
-    for kind in (ModelUnavailable, RemoteFailure):
+    for kind in (ModelUnavailable, RemoteFailure, SandboxUnavailable):
         card = shown(kind("No /home/me/model.", "Look at /home/me.", log="/home/me"))
         assert card["cause"] == EN(f"error.{kind.__name__}") and "/home/me" not in str(card) and "log" in card["remedy"]
     for kind in (BadRequest, UnknownModel, OutOfMemory):
@@ -140,6 +141,20 @@ def test_an_error_card_has_cause_remedy_and_log(kind: type[DemoError], language:
     again = "" if kind is BadRequest else t("chat.retry")  # what cannot be answered as asked fails again
     assert card == {"cause": t(f"error.{kind.__name__}"), "remedy": f"It broke. Mend it. {t('error.kept')}", "log": "line", "action": again}
     assert render.error_card(kind("It broke."), t, kept=False)["remedy"] == "It broke."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_error_of_a_kind_of_its_own_has_a_card(language: Language) -> None:
+    class Newer(DemoError):
+        pass
+
+    class Busier(BadRequest):
+        pass
+
+    t = Strings(language)
+    assert render.error_card(Newer("a"), t, kept=False)["cause"] == t("error.DemoError")
+    assert render.error_card(Busier("a"), t, kept=False)["cause"] == t("error.BadRequest")
+    assert "a" not in render.error_card(Newer("/home/a"), EN, kept=False, whole=False)["remedy"].split("/")
 
 
 def test_an_error_of_ours_tells_the_visitor_nothing_more() -> None:
@@ -239,4 +254,25 @@ def test_what_is_not_ours_to_change(text: str) -> None:
     ],
 )
 def test_mathematics_between_dollars(text: str, wanted: str) -> None:
+    assert shown(text) == wanted
+
+
+@pytest.mark.parametrize("marks", ["\\(", "\\[", "![", "![a](", "](", "](" + " " * 20_000, "` ", "``x`", "$$ ", "$a", "```\n~~~\n"])
+def test_marks_that_never_close_are_text_however_many(marks: str) -> None:
+    """Some of these took minutes when each of them was searched for its end, and the whole program waited."""
+    text = "<a> " + marks * (40_000 // len(marks))
+    assert shown(text).replace("&lt;", "<") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("![a](http://h/p) ![b](local.png)", "[a](http://h/p) ![b](local.png)"),
+        ("![a ![b](//h/p) c](//h/q)", "[a [b](//h/p) c](//h/q)"),
+        ("![a[b]](http://h/p)", "[a[b]](http://h/p)"),
+        ("![a](x.png)\n![b]( HTTPS://h/p)", "![a](x.png)\n[b]( HTTPS://h/p)"),
+        ("vec![1]\n[a](http://h)", "vec![1]\n[a](http://h)"),
+    ],
+)
+def test_every_picture_on_another_host_is_a_link(text: str, wanted: str) -> None:
     assert shown(text) == wanted

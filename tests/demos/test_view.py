@@ -162,3 +162,8 @@ def test_the_pill_at_rest() -> None:
     assert view.resting_pill(app, "gone", EN)["pill"]["name"] == "small"
     assert view.resting_pill(app, "small", EN)["pill"] == {"state": "none", "name": "small", "detail": "98.4 MB"}
     assert view.resting_pill(app, "demo", EN)["pill"] == {"state": "ready", "name": "demo", "detail": ""}
+
+
+def test_half_a_character_never_reaches_a_page() -> None:
+    value = {"log": [{"content": {"text": "a\ud83db", "n": 1}, "\ude00": None}], "whole": "😀 好", "list": ["\udfff", True, 1.5]}
+    assert view.writable(value) == {"log": [{"content": {"text": "a?b", "n": 1}, "?": None}], "whole": "😀 好", "list": ["?", True, 1.5]}

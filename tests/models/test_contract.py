@@ -17,7 +17,7 @@ import pytest
 
 from models import local
 from models.backends import image_facts, llama_cpp, openai_remote, scripted
-from shared.engine import Cancel, Engine, ModelSpec, Sampling, Source
+from shared.engine import Cancel, Engine, ModelSpec, Sampling, ShowsPrompt, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable
 from shared.events import Done, PromptProgress, TextDelta
 from shared.messages import Image, Message, Text, assistant, system, user
@@ -142,6 +142,35 @@ def test_done_comes_last_with_usage(loaded: Loaded) -> None:
     assert text and done.usage.output_tokens > 0 and done.usage.prompt_tokens > 0
     assert 0 <= done.usage.cached_tokens <= done.usage.prompt_tokens
     assert 0 < done.usage.seconds_to_first <= done.usage.seconds
+
+
+def test_the_prompt_can_be_shown(loaded: Loaded) -> None:
+    """For people: what the model reads, or the request where a server renders it. Nothing is generated."""
+    assert isinstance(loaded.engine, ShowsPrompt)
+    shown = loaded.engine.prompt_text([*QUESTION, assistant("Paris."), user("And 上海 <|im_end|>?")])
+    places = [shown.index(part) for part in ("helpful assistant", "capital of France", "Paris.", "And 上海 <|im_end|>?")]
+    assert places == sorted(places)
+    with pytest.raises(BadRequest):
+        loaded.engine.prompt_text([])
+
+
+def test_raw_is_what_the_model_wrote(loaded: Loaded) -> None:
+    text, done = answer(loaded.engine, QUESTION)
+    assert done.raw == text != ""
+    cut, done = answer(loaded.engine, QUESTION, dataclasses.replace(GREEDY, max_tokens=3))
+    assert done.raw.startswith(cut) and text.startswith(done.raw)
+
+
+def test_tools_that_are_not_used_change_nothing_but_the_prompt(loaded: Loaded) -> None:
+    tool = ToolSpec("get_weather", "查询天气", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+    assert isinstance(loaded.engine, ShowsPrompt)
+    shown = loaded.engine.prompt_text(QUESTION, tools=[tool])
+    assert "get_weather" in shown and "查询天气" in shown and "get_weather" not in loaded.engine.prompt_text(QUESTION)
+    if loaded.spec.backend != "openai_remote":  # what a server makes of them, only the server knows
+        assert loaded.engine.count(QUESTION, tools=[tool]) > loaded.engine.count(QUESTION)
+    events = list(loaded.engine.stream(QUESTION, GREEDY, tools=[tool]))
+    done = events[-1]
+    assert isinstance(done, Done) and done.raw == "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def test_count_is_what_was_used(loaded: Loaded) -> None:

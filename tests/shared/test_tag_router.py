@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import loose_json
+from shared.call_text import is_complete
 from shared.chatml import CHATML, INTERNLM2, INTERPRETER, Control, Dialect, Plain
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import ToolCall
-from shared.tag_router import Routed, StopStrings, TagRouter, starts_thinking, tags_for
+from shared.tag_router import Routed, StopStrings, TagRouter, ends_with_block, holds_unread_call, starts_thinking, tags_for
 
 CALL = '<tool_call>\n{"name": "t", "arguments": {"a": "京"}}\n</tool_call>'
 PLUGIN = '<|action_start|><|plugin|>\n{"name": "t", "parameters": {"a": "京"}}<|action_end|>'
@@ -159,6 +164,113 @@ class TestToolCalls:
     def test_arguments_that_are_text_are_passed_on_raw(self) -> None:
         call = '<tool_call>{"name": "t", "arguments": "{\\"a\\": 1}"}</tool_call>'
         assert routed([call]) == [ToolCall("call_1", "t", '{"a": 1}')]
+
+
+# What may stand in a call or around it, as long as it holds no tag: there the tag wins.
+plain = st.text(st.characters(exclude_characters="<>`\ud800", exclude_categories=["Cs"]), max_size=12)
+prose = st.lists(
+    st.one_of(plain, st.sampled_from(["Look: ", "<", "<|plugin|> is a mark", "</", " <b> ", "上海", "{", "tool_call"])), max_size=3
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-999, 999) | plain,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(plain, inner, max_size=2), max_leaves=5,
+)  # fmt: skip
+names = st.sampled_from(["t", "ArxivSearch.search", "get_weather", "查询"])
+
+
+@dataclass(frozen=True)
+class Written:
+    """A call, and how a model wrote it. `code` is for the internlm2 format alone."""
+
+    name: str
+    arguments: dict[str, Any]
+    code: str | None
+    loose: bool
+    fenced: bool
+    ended: bool
+
+    def text(self, dialect: Dialect) -> str:
+        open, close = ("<|action_start|><|plugin|>", "<|action_end|>") if dialect == INTERNLM2 else ("<tool_call>", "</tool_call>")
+        close = close if self.ended else ""
+        if self.code is not None and dialect == INTERNLM2:
+            return f"<|action_start|><|interpreter|>\n```python\n{self.code}\n```{close}"
+        value = {"name": self.name, "parameters" if dialect == INTERNLM2 else "arguments": self.arguments}
+        body = repr(value) if self.loose else json.dumps(value, ensure_ascii=self.fenced)
+        return f"{open}\n```json\n{body}\n```\n{close}" if self.fenced else f"{open}\n{body}\n{close}"
+
+    def read(self, dialect: Dialect) -> tuple[str, Any]:
+        is_code = self.code is not None and dialect == INTERNLM2
+        return (INTERPRETER, f"```python\n{self.code}\n```") if is_code else (self.name, self.arguments)
+
+
+calls = st.builds(
+    Written,
+    names,
+    st.dictionaries(plain, values, max_size=3),
+    st.none() | plain.filter(str.strip),
+    st.booleans(),
+    st.booleans(),
+    st.just(True),
+)
+
+
+class TestEveryChunking:
+    """Calls in any number, in each format, however they are written and cut."""
+
+    @given(dialects, prose, st.lists(calls, min_size=1, max_size=3), prose, st.booleans(), places)
+    @settings(max_examples=400, deadline=None)
+    def test_calls_come_out_as_they_were_meant(
+        self, dialect: Dialect, before: list[str], made: list[Written], after: list[str], ended: bool, places: list[int]
+    ) -> None:
+        last = Written(made[-1].name, made[-1].arguments, made[-1].code, made[-1].loose, made[-1].fenced, ended)
+        written = "\n".join(call.text(dialect) for call in [*made[:-1], last])
+        lead, trail = "".join(before), "".join(after) if ended else ""
+        events = routed(cut(lead + written + trail, places), dialect)
+        found = [event for event in events if isinstance(event, ToolCall)]
+        assert [(call.name, self.value(call)) for call in found] == [call.read(dialect) for call in made]
+        assert [call.id for call in found] == [f"call_{n}" for n in range(1, len(made) + 1)]
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == lead + "\n" * (len(made) - 1) + trail
+
+    @given(calls.filter(lambda call: call.code is None), places, st.integers(1, 60))
+    def test_what_was_cut_off_is_not_made_up(self, call: Written, places: list[int], missing: int) -> None:
+        """A call never comes out with other arguments than it was written with, wherever the stream ends."""
+        for dialect in (CHATML, INTERNLM2):
+            text = call.text(dialect)
+            for event in routed(cut(text[: max(0, len(text) - missing)], places), dialect):
+                if isinstance(event, ToolCall) and is_complete(event.arguments):
+                    assert (event.name, self.value(event)) == call.read(dialect)
+
+    def value(self, call: ToolCall) -> Any:
+        return call.arguments if call.name == INTERPRETER else loose_json.read_whole(call.arguments)
+
+
+class TestUnread:
+    def test_blocks_that_were_meant_as_calls(self) -> None:
+        block = '<tool_call>{"add": [1, 2]}</tool_call>'
+        assert holds_unread_call("So: " + block) and holds_unread_call("<tool_call> </tool_call>" + block)
+        assert holds_unread_call("<|action_start|><|plugin|>{'add': 1}<|action_end|>") and holds_unread_call("<tool_call>" + block)
+        for prose in ("The tag <tool_call> begins a call, </tool_call> ends it.", "<tool_call> <b>{</tool_call>", block[:-4], "{}", ""):
+            assert not holds_unread_call(prose)
+
+    def test_of_one_that_was_cut_off(self) -> None:
+        for text in (
+            'So: <tool_call>{"add',
+            "<tool_call>",
+            "<tool_call>\n```json\n",
+            "<|action_start|><|plugin|>[",
+            "<tool_call>x<tool_call>{",
+        ):
+            assert holds_unread_call(text, cut=True) and not holds_unread_call(text)
+        assert not holds_unread_call("The tag <tool_call> begins a call: {", cut=True) and not holds_unread_call("<tool_ca", cut=True)
+
+    def test_of_a_model_in_a_loop(self) -> None:
+        """With a regular expression this took minutes."""
+        assert not holds_unread_call("<tool_call>" * 20_000 + "x{" * 100_000, cut=False)
+        assert not holds_unread_call(("<tool_call>" * 9 + "</tool_call>") * 5_000 + "{" * 100_000)
+
+    @pytest.mark.parametrize("raw", ["<tool_call>{}</tool_call> \n", "<|action_end|>"])
+    def test_the_end_of_a_block(self, raw: str) -> None:
+        assert ends_with_block(raw) and not ends_with_block(raw + "x")
 
 
 class TestStopStrings:

@@ -5,6 +5,7 @@ Public without `--auth` needs tier A, tier B needs `--auth`; where nothing isola
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 from demos.agent.sandbox.values import Tier
@@ -23,8 +24,11 @@ class Permission:
     remedy: str = ""
 
 
-def permission(tier: Tier, settings: Settings) -> Permission:
-    """What `tier` allows an app with these settings."""
+def permission(tier: Tier, settings: Settings, *, kernel: bool | None = None) -> Permission:
+    """What `tier` allows an app with these settings. `kernel`: whether the package is installed that every kernel is made of (None:
+    looked up); without it no tier is found, on any system, and that system is not to blame."""
+    if tier == "none" and not (importlib.util.find_spec("IPython") is not None if kernel is None else kernel):
+        return Permission(False, reason="the package ipython is not installed", remedy="Install it with: pip install -r requirements.txt")
     if tier == "A" or (tier == "B" and (settings.auth or not settings.public)):
         return Permission(True)
     if tier == "B":

@@ -5,6 +5,7 @@ Answers come as JSON lines and are data only; what is too long, malformed or too
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -218,7 +219,8 @@ class Worker:
             if self._closed:
                 return
             if self._how == "unsafe" and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)  # the programs that it started, too
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended just now; macOS then says the latter
+                    os.killpg(self._process.pid, signal.SIGKILL)  # the programs that it started, too
             elif self._pidfd >= 0:
                 self.signal(signal.SIGKILL)  # bubblewrap then collects what is left of it, and ends
             else:

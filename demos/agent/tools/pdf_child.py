@@ -44,7 +44,8 @@ def main(order: dict[str, Any]) -> None:
 
 
 def _limit(memory: int, seconds: int) -> None:
-    """Bytes of memory, seconds of computing, no files and no processes. Windows has no such limits: there only time is bounded."""
+    """Bytes of memory, seconds of computing, no files and no processes. Windows has no such limits, and macOS none of memory: there
+    only time is bounded."""
     try:
         import resource
     except ModuleNotFoundError:
@@ -53,8 +54,8 @@ def _limit(memory: int, seconds: int) -> None:
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
         hard = resource.getrlimit(kind)[1] if kind is not None else 0
-        if kind is not None and (hard == resource.RLIM_INFINITY or hard > most):
-            resource.setrlimit(kind, (most, most))
+        if kind is not None and (hard == resource.RLIM_INFINITY or hard > most) and not (name == "AS" and sys.platform == "darwin"):
+            resource.setrlimit(kind, (most, most))  # macOS refuses a limit of the address space, and knows none of memory
 
 
 def _say(**fields: Any) -> None:

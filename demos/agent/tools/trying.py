@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from demos.agent import schema
+from demos.agent.call import schema
 from demos.agent.toolbox import Outcome, Toolbox
 from demos.agent.tools import Tool
 from demos.strings import Strings

@@ -29,8 +29,8 @@ class Step:
 
     @property
     def text(self) -> str:
-        """For people: indented, Chinese as it is."""
-        return json.dumps(self.content, ensure_ascii=False, indent=2)
+        """For people: indented, Chinese as it is; half a character, which JSON can hold, becomes a question mark."""
+        return json.dumps(self.content, ensure_ascii=False, indent=2).encode("utf-8", "replace").decode("utf-8")
 
 
 def declare(question: str, tools: Sequence[ToolSpec], model: str = "") -> Step:
@@ -82,5 +82,5 @@ def _parsed(text: str) -> Any:
     """JSON as what it means, anything else as the text it is."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

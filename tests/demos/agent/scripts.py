@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +73,7 @@ def registry(*replies: str, dialect: str = "chatml", capabilities: Sequence[str]
 
 def run(
     models: Registry, tools: Any, task: str | Sequence[Message] = "go", *, approve: Approve = deny_all, cancel: Cancel | None = None,
-    watch: Callable[[AgentEvent], None] = lambda event: None, **settings: Any,
+    watch: Callable[[AgentEvent], None] = lambda event: None, now: Callable[[], float] = time.monotonic, **settings: Any,
 ) -> list[AgentEvent]:  # fmt: skip
     """The events of one run; an error of ours is raised when they are all there."""
     events: list[AgentEvent] = []
@@ -84,7 +85,7 @@ def run(
     settings = {"model": "script", "sampling": Sampling(max_tokens=4096), **settings}
     conversation = [user(task)] if isinstance(task, str) else task
     given = Cancel() if cancel is None else cancel
-    loop.work(models, conversation, Task(**settings), tools, approve=approve, cancel=given)(emit)
+    loop.work(models, conversation, Task(**settings), tools, approve=approve, cancel=given, now=now)(emit)
     return events
 
 
@@ -98,3 +99,13 @@ def finished(events: Sequence[AgentEvent]) -> Finished:
 
 def of(events: Sequence[AgentEvent], kind: type[Any]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds

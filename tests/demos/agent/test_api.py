@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from gradio_client.exceptions import AppError
 
 from demos.agent import api, sandbox
 from demos.agent.sandbox import folders
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.tab import App
 from models.backends.scripted import Scripted
 from models.registry import Registry
@@ -101,7 +102,7 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, **given: Any) -> Iterator[Served]:
+def serving(settings: Settings, *, model: str = "plain", **given: Any) -> Iterator[Served]:
     heard = Heard()
 
     def load(spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Engine:
@@ -110,9 +111,10 @@ def serving(settings: Settings, **given: Any) -> Iterator[Served]:
     registry = Registry(SPECS, files=NoFiles(), load=load, devices=lambda: (), need=lambda *_: 0)  # type: ignore[arg-type]
     workshops = Workshops(settings, **given)
     with gr.Blocks(analytics_enabled=False) as page:
-        api.add(App(registry, settings, "plain"), workshops)
+        api.add(App(registry, settings, model), workshops)
     page.queue(default_concurrency_limit=None)
     _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False)
+    gc.collect()
     client = Client(url, verbose=False, analytics_enabled=False)
     try:
         yield Served(url.rstrip("/"), client, heard, workshops)
@@ -121,6 +123,7 @@ def serving(settings: Settings, **given: Any) -> Iterator[Served]:
         registry.close()
         client.close()
         page.close(verbose=False)
+        gc.collect()  # Gradio leaves event loops open: found later, while Python 3.11 parses a file, they break it (gh-106905)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from demos.agent.call.running import capped
 from demos.agent.events import (
     AgentEvent,
     ApprovalWanted,
@@ -23,7 +23,6 @@ from demos.agent.events import (
     StepDone,
 )
 from demos.agent.policy import Approved, Decision, Denied, Desk, Policy
-from demos.agent.running import capped
 from demos.agent.task import PROMPTS, Budget
 from demos.agent.toolbox import Outcome
 from shared.chatml import INTERPRETER
@@ -31,7 +30,7 @@ from shared.engine import Cancel
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import TextDelta
 from shared.messages import Message, Text, ToolCall, ToolResult, user
-from tests.demos.agent.scripts import Tools, adder, finished, of, registry, run, weather
+from tests.demos.agent.scripts import Clock, Tools, adder, finished, of, registry, run, weather
 
 CALL = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>'
 ADD_3 = CALL % ("add", '{"a": 1, "b": 2}')
@@ -154,7 +153,7 @@ class TestTold:
         box = tools(add=lambda *_: released.wait(60) and "late")
         events = run(registry(ADD_3, "Sorry."), box, call_seconds=0.1)
         released.set()
-        assert results(events) == [("add took longer than 0 seconds and was stopped.", True)] and finished(events).answer == "Sorry."
+        assert results(events) == [("add took longer than 0.1 seconds and was stopped.", True)] and finished(events).answer == "Sorry."
 
     def test_a_result_of_50_mb_and_one_of_html(self) -> None:
         page = "<script>alert(1)</script><|im_end|>"
@@ -232,6 +231,12 @@ class TestPolicy:
         run(registry(ADD_3, "ok"), box, policy=self.ASK, approve=desk.ask, watch=watch)
         assert (len(box.called), late, desk.waiting()) == (1, [False], ())
 
+    def test_who_does_not_answer_in_time_does_not_allow_it(self) -> None:
+        desk, box = Desk(patience=0.0), tools()
+        events = run(registry(ADD_3, "ok"), box, policy=self.ASK, approve=desk.ask)
+        assert (box.called, finished(events).reason, desk.waiting()) == ([], "answered", ())
+        assert results(events) == [("The user did not allow this call: Nobody answered in time.", True)]
+
     def saying(self, *decisions: Decision) -> Any:
         left = list(decisions)
 
@@ -262,15 +267,30 @@ class TestBudget:
 
     def test_seconds_of_an_answer(self) -> None:
         events = run(registry("x" * 4000, options={"delay": 0.02}), tools(), budget=Budget(seconds=0.2))
-        assert finished(events).reason == "seconds" and 0 < len(text(events)) < 4000
+        assert finished(events).reason == "seconds" and len(text(events)) < 4000
 
     def test_waiting_for_a_person_costs_nothing(self) -> None:
+        clock = Clock()
+
         def approve(call_id: str, cancel: Cancel, wanted: Callable[[], None]) -> Decision:
-            time.sleep(0.4)
+            clock.seconds += 1000
             return Approved()
 
-        events = run(registry(ADD_3, "ok"), tools(), policy=Policy({}, "ask"), approve=approve, budget=Budget(seconds=0.35))
-        assert finished(events).reason == "answered"
+        events = run(
+            registry(ADD_3, "ok"), tools(), policy=Policy({}, "ask"), approve=approve, budget=Budget(seconds=60), now=clock,
+        )  # fmt: skip
+        assert finished(events).reason == "answered" and {state.seconds for state in of(events, BudgetState)} == {60}
+
+    def test_a_tool_costs_what_it_took(self) -> None:
+        clock = Clock()
+
+        def slow(*_: Any) -> str:
+            clock.seconds += 61
+            return "3"
+
+        events = run(registry(ADD_3 + ADD_3, "never"), tools(add=slow), budget=Budget(seconds=60), now=clock)
+        assert finished(events).reason == "seconds" and [done.seconds for done in of(events, CallDone)] == [61, 0]
+        assert results(events) == [("3", False), ("Not run: no time is left.", True)]
 
     def test_it_drains(self) -> None:
         states = of(run(registry(ADD_3, "ok"), tools(), budget=Budget(turns=4)), BudgetState)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Picture
 
 from models.backends.openai_remote import OpenAIRemote, load
-from models.openai.wire import messages_to_wire
+from models.openai.wire import messages_to_wire, name_to_wire
 from shared.engine import Cancel, ModelSpec, Sampling, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
@@ -583,3 +583,9 @@ def test_arguments_go_back_as_json_whatever_the_model_wrote(written: str, sent: 
     """Servers parse them: what a model broke must not end the conversation."""
     (wire,) = messages_to_wire([Message("assistant", (ToolCall("c", "t", written),))])
     assert json.loads(wire["tool_calls"][0]["function"]["arguments"]) == sent
+
+
+def test_names_in_other_scripts_stay_different() -> None:
+    assert name_to_wire("ArxivSearch.search") == "ArxivSearch_search"
+    names = {name_to_wire(name) for name in ("天气", "查询", "été")}
+    assert len(names) == 3 and all(name.isascii() and name.isalnum() for name in names)

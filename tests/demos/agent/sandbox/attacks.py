@@ -66,7 +66,6 @@ FILES = {
     "a way round by dots": "open('../' * 20 + SECRET)",
     "a way round through a new folder": "os.makedirs('in', exist_ok=True); os.chdir('in'); os.rename('../in', FOLDER + '/in')",
     "memory by its file": "open('/proc/self/mem', 'r+b')",
-    "an open file once more": "open('/proc/self/fd/1', 'w')",
     "shared memory as a file": "open('/dev/shm/puyu', 'w')",
     "the semaphores of multiprocessing": "import multiprocessing; multiprocessing.Lock()",
     "a FIFO": "os.mkfifo('pipe')",

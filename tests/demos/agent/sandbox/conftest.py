@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -71,8 +72,8 @@ def session(kept: list[Session], tier: str) -> Session:
 
 
 @pytest.fixture(scope="module")
-def attacked(tier: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
-    with Outside(tier, tmp_path_factory.mktemp("outside")) as outside:
+def attacked(tier: str) -> Iterator[Outside]:
+    with tempfile.TemporaryDirectory() as folder, Outside(tier, Path(folder)) as outside:  # pytest's own folders are closed to others
         yield outside
 
 
@@ -125,9 +126,6 @@ class Outside:
                 path.chmod(0o777)
             if os.geteuid() == 0:
                 os.chown(path, self.user, self.user, follow_symlinks=False)
-        for parent in list(self.folder.parents)[:3]:
-            if os.geteuid() == 0 and parent.stat().st_uid == 0 and parent.name.startswith("pytest"):
-                parent.chmod(0o755)
         library = Path(os.__file__)
         return {
             "SECRET": f"{self.folder}/secret", "FOLDER": str(self.folder), "TARGET": f"{self.folder}/target",

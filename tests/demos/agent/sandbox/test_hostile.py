@@ -65,7 +65,7 @@ EVIL = {
     "killing itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "an alarm": "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.01, 0.001); time.sleep(1)",
     "an alarm that raises": "import signal\ndef f(*a): raise SystemError\nsignal.signal(signal.SIGALRM, f)\n"
-    "signal.setitimer(signal.ITIMER_REAL, .01, .001)",
+    "signal.setitimer(signal.ITIMER_REAL, .01, .001)\nimport time; time.sleep(1)",
     "deaf to the interrupt": "import signal\nsignal.signal(signal.SIGINT, lambda *a: None)\nwhile True: pass",
     "blocked signals": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nwhile True: pass",
     "collected garbage that hangs": "import gc, time\ngc.set_threshold(1)\ngc.callbacks.append(lambda *a: time.sleep(60))",
@@ -105,13 +105,14 @@ def test_the_application_goes_on(hardened: Session, name: str) -> None:
             "".join((row.name, row.type, row.preview)).encode("utf-8")
     except BadRequest as error:  # the kernel was ended by it
         assert "ended" in error.cause
-    hardened.restart()
-    assert hardened.run("6 * 7").text == "42"
+    if hardened.run("6 * 7", timeout=1).text != "42":  # what it did lasts, until somebody presses Restart
+        hardened.restart()
+        assert hardened.run("6 * 7").text == "42"
 
 
 @pytest.fixture(scope="module")
 def hardened(tier: str) -> Iterator[Session]:
-    """One session for all of them: what they did to it goes with the restart that each ends with."""
+    """One session for all of them, with a kernel that still computes."""
     with sandbox.open_session(machine=TIERS[tier], limits=replace(sandbox.Limits(), grace=0.3)) as session:
         yield session
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from demos.agent import sandbox
 from demos.agent.sandbox.diagnosis import sandbox_tier
 from demos.agent.sandbox.permission import permission
-from demos.agent.workshop import Workshops
+from demos.agent.visitor.workshop import Workshops
 from demos.finding import Surroundings
 from shared.chatml import INTERPRETER
 from shared.settings import Settings
@@ -106,5 +106,5 @@ def test_the_attacks_without_namespaces(tmp_path: Path) -> None:
     test = [sys.executable, "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/t", "-W", "ignore"]
     command = [sys.executable, "-m", "tests.demos.agent.sandbox.lacking", "namespaces", "--", *test]
     done = subprocess.run([*command, "tests/demos/agent/sandbox/test_attacks.py"], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert done.returncode == 0, done.stdout[:3000] + done.stdout[-1000:] + done.stderr[-1000:]
     assert "[B-" in done.stdout and "[A-" not in done.stdout and re.search(r"\d\d\d passed", done.stdout)

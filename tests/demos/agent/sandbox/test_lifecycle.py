@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -123,6 +124,7 @@ def test_the_oldest_idle_kernel_makes_room(tier: str) -> None:
     assert told.state_lost and "needed its place" in told.text
     for session in (*sessions, third):
         session.close()
+    keeper.stop()
 
 
 def test_a_deep_and_locked_folder_is_removed(tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ exec setpriv --reuid=64990 --regid=64990 --clear-groups --bounding-set=-all env 
 """
 
 
-def test_the_attacks_as_an_ordinary_user(tmp_path: Path) -> None:
+def test_the_attacks_as_an_ordinary_user() -> None:
     """The whole attack list once more without root, where this test is root and may show Python to an ordinary user."""
     if os.geteuid() != 0:
         pytest.skip("these tests run as an ordinary user already")
@@ -158,13 +160,13 @@ def test_the_attacks_as_an_ordinary_user(tmp_path: Path) -> None:
     base = Path(sys.base_prefix).resolve()
     if not base.is_relative_to("/root"):
         base = Path("/usr")
-    folder = tmp_path / "user"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp())  # not one of pytest's, which are closed to others
     os.chown(folder, 64990, 64990)
-    for parent in list(folder.parents)[:3]:
-        parent.chmod(0o755)
     test = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder}/t", "-W", "ignore"]
     command = ["unshare", "-m", "sh", "-c", AS_USER, "sh", str(base), str(ROOT), *test, "tests/demos/agent/sandbox/test_attacks.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 0, done.stdout[:3000] + done.stdout[-1000:] + done.stderr[-1000:]
     assert re.search(r"\d\d\d passed", done.stdout)

@@ -44,6 +44,12 @@ def test_the_unsafe_flag_counts_on_loopback_only() -> None:
     assert not permission("A", asked).unsafe
 
 
+def test_without_its_package_no_system_is_blamed() -> None:
+    for settings in (LOCAL, PUBLIC, replace(LOCAL, unsafe_code_interpreter=True)):
+        found = permission("none", settings, kernel=False)
+        assert not found.allowed and not found.unsafe and "ipython" in found.reason and "requirements.txt" in found.remedy
+
+
 @pytest.mark.parametrize("missing", [{"landlock": 0}, {"seccomp": False}, {"system": "Darwin"}])
 def test_without_a_part_there_is_no_tier(missing: dict[str, object]) -> None:
     machine = replace(HERE, **missing)  # type: ignore[arg-type]
@@ -96,11 +102,11 @@ def test_a_bubblewrap_that_never_answers_is_given_up() -> None:
 
 
 def test_an_examination_leaves_no_thread_and_no_file(bubblewrap: Callable[[str], sandbox.Machine]) -> None:
+    before = set(threading.enumerate())
     sandbox.examination(bubblewrap("exit 2"))
-    for thread in threading.enumerate():
-        if thread.name == "sandbox-keeper" and thread is not sandbox._keeper()._thread:
-            thread.join(10)
-            assert not thread.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
     assert not list(sandbox.folders.base().glob("canary-*"))
 
 

@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -75,6 +75,7 @@ def test_what_is_wrong_is_refused(data: bytes, why: str) -> None:
         png.checked(data)
 
 
+@settings(database=None)
 @given(st.binary(max_size=80), st.integers(8, 90))
 def test_no_bytes_raise_anything_else(noise: bytes, at: int) -> None:
     data = made()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from lagent.actions import BaseAction, tool_api
 
-from demos.agent import schema as checker
+from demos.agent.call import schema as checker
 from demos.agent.tools import TOOLS
 from demos.agent.tools.schemas import specs_of
 from demos.agent.tools.toolbox import Toolbox
