@@ -81,13 +81,13 @@ def all_models() -> str:
         about = "" if spec.verified else "about "
         memory, cache = _memory(spec), megabytes(spec.cache_bytes * spec.context * max(1, spec.parallel))
         kinds = ", ".join(dict.fromkeys(source.kind for source in spec.sources))
-        size, context = megabytes(spec.size_bytes), f"{spec.context:,} tokens"
+        size, context = megabytes(spec.size_bytes), f"{spec.context:,} tokens" if spec.context else "-"
         rows.append(f"| `{spec.id}` | {about}{size} | {memory} | {cache} | {context} | {kinds} | {spec.licence} |")
     return "\n".join(rows)
 
 
 def _memory(spec: ModelSpec) -> str:
-    if spec.backend == "llama_cpp":
+    if spec.backend != "transformers_local":
         return megabytes(spec.size_bytes)
     rest = spec.parameters - spec.unquantized
     return " / ".join(megabytes(2 * spec.unquantized + rest * bits // 8) for bits in (16, 8, 4))

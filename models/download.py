@@ -148,7 +148,7 @@ class Store:
         names = source.files or provenance.names(folder)
         if source.kind in ("path", "endpoint") or not names:
             return None
-        files = [folder / name for name in landing_names(names)]
+        files = [folder / name for name in pickles.kept(spec, landing_names(names))]
         if not all(file.is_file() for file in files):
             return None
         is_one_model = len(source.files) == 1 or all(name.endswith(".gguf") for name in source.files)  # llama.cpp finds the others
@@ -191,12 +191,14 @@ class Store:
         meter = Meter(spec.id, origin, sum(want.remote.size or 0 for want in found.wanted), on_progress)
         for want in found.wanted:
             landing.bring(want, meter, cancel, self._limits)
-        names = landing.names
-        if not source.files and pickles.of(names):
-            names = pickles.convert(spec, folder, names, on_progress, cancel)
+        came = landing_names(landing.names) if source.files else landing.names
+        if pickles.of(came) and (not source.files or pickles.kept(spec, came) != came):
+            names = pickles.convert(spec, folder, came, on_progress, cancel)
+        else:
+            names = came
         if not source.files:
             provenance.write_names(folder, names)
-            pickles.remove(folder, landing.names)
+        pickles.remove(folder, [name for name in came if name not in names])
         _sweep(folder)
         landed = self._landed(spec, source)
         if landed is None:
@@ -221,7 +223,7 @@ class Store:
             lock.release()
 
     def _unavailable(self, spec: ModelSpec, failures: list[str]) -> ModelUnavailable:
-        names = next((landing_names(source.files) for source in spec.sources if source.files), [])
+        names = next((pickles.kept(spec, landing_names(source.files)) for source in spec.sources if source.files), [])
         place = self._folder(spec) / names[0] if len(names) == 1 else self._folder(spec)
         tried = "; ".join([f"local ({place}): there is nothing", *failures])
         return ModelUnavailable(

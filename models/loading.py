@@ -32,6 +32,11 @@ def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, ca
     return engine
 
 
+def works_without_files(spec: ModelSpec) -> bool:
+    """Whether its backend takes a `path` of None and says in its answers what is missing; `options` has `files = "optional"`."""
+    return spec.options.get("files") == "optional"
+
+
 class Loader:
     """`smaller` is what a model is loaded as next time, after its memory ran out during a turn: by id, used up by that load."""
 

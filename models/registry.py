@@ -6,6 +6,7 @@ A turn holds at most one lease at a time; a leased engine is never closed to mak
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from models import catalog
-from models.loading import Load, Loader, load_backend
+from models.loading import Load, Loader, load_backend, works_without_files
 from models.memory import footprint
 from models.memory.footprint import ENDPOINT_BACKENDS as ENDPOINT_BACKENDS
 from models.memory.idle import unload_idle
@@ -33,6 +34,7 @@ class Files(Protocol):
     def delete(self, spec: ModelSpec) -> bool: ...
 
 
+log = logging.getLogger(__name__)
 ModelState = Literal["busy", "ready", "loading", "on disk", "not downloaded", "endpoint"]
 
 
@@ -133,6 +135,16 @@ class Registry:
         """The model's files, downloaded where they are not here; loads nothing. Raises what the download raises."""
         return self._fetched(self.spec(model_id), on_progress, cancel)
 
+    def _path(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path | None:
+        """None where the files of a model that is of use without them cannot be had."""
+        try:
+            return self._files.find(spec) or self._fetched(spec, on_progress, cancel)
+        except (ModelUnavailable, BadRequest) as error:
+            if not works_without_files(spec):
+                raise
+            log.warning("%s is loaded without its files. %s", spec.id, error.one_line())
+            return None
+
     def downloads(self) -> dict[str, Progress]:
         """How far each download is, whoever waits for it."""
         with self._slots.changed:
@@ -149,7 +161,10 @@ class Registry:
             on_progress(progress)
 
         try:
-            return self._files.fetch(spec, told, cancel)
+            path = self._files.fetch(spec, told, cancel)
+            if works_without_files(spec):
+                self.unload(spec.id)  # it may be there without them
+            return path
         finally:
             with self._slots.changed:
                 self._downloads.pop(spec.id, None)
@@ -228,7 +243,7 @@ class Registry:
             if found is not None:
                 return found
             if spec.backend not in ENDPOINT_BACKENDS:
-                path = self._files.find(spec) or self._fetched(spec, on_progress, cancel)
+                path = self._path(spec, on_progress, cancel)
             loaded = self._loader.loaded(spec, path, cancel, on_progress)
             if loaded is not None:
                 return loaded

@@ -78,9 +78,7 @@ XCOMPOSER2 = Dialect(
     tools="none", bos="once", pictures="before",
 )  # fmt: skip
 XCOMPOSER2_CHAT = replace(XCOMPOSER2, name="xcomposer2_chat", bos="per_text", pictures="inside")
-XCOMPOSER2_WRITING = replace(
-    XCOMPOSER2, name="xcomposer2_writing", pictures="inside", stop=(*XCOMPOSER2.stop, "[UNUSED_TOKEN_0]")
-)  # fmt: skip
+XCOMPOSER2_WRITING = replace(XCOMPOSER2, name="xcomposer2_writing", pictures="inside", stop=(*XCOMPOSER2.stop, "[UNUSED_TOKEN_0]"))
 XCOMPOSER2D5 = replace(XCOMPOSER2, name="xcomposer2d5", pictures="numbered")
 INTERNLM2_UNNAMED = replace(XCOMPOSER2, name="internlm2", pictures="inside")  # its first releases; a `tokenizer.model` alone
 TEMPLATE = Dialect("template", "", "", (), tools="none")  # a model's own; see `template_dialect`
@@ -91,14 +89,16 @@ DIALECTS = {dialect.name: dialect for dialect in _ALL}
 INTERPRETER = "IPythonInterpreter"
 ACTION_START, ACTION_END = "<|action_start|>", "<|action_end|>"
 PLUGIN_MARK, INTERPRETER_MARK = "<|plugin|>", "<|interpreter|>"
-CALL_START, CALL_END = "<tool_call>", "</tool_call>"
-THINK_START, THINK_END = "<think>", "</think>"
+CALL_START, CALL_END, THINK_START, THINK_END = "<tool_call>", "</tool_call>", "<think>", "</think>"
 # What transformers' processors write around a picture: its begin and end; before each part, for the whole one, for one part.
 INTERNVL_PICTURE = ("<img>", "</img>")
 IDEFICS3_PICTURE = ("<fake_token_around_image>", "<global-img>", "<row_{row}_col_{column}>")
+# Around the name and the place of what an answer points at: Qwen-VL and InternVL, then Qwen2-VL; PaliGemma, Florence-2: a number each.
+POINTING = ("<ref>", "</ref>", "<box>", "</box>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>")
+POINTING_NUMBER = r"<loc(_?)(\d{1,4})>"
 
-# What a backend must let through as text for the tag router to see it, although the tokenizer calls it special.
-PRESERVED = (ACTION_START, ACTION_END, PLUGIN_MARK, INTERPRETER_MARK, CALL_START, CALL_END, THINK_START, THINK_END)
+# What a backend must let through as text for those who read answers to see it, although the tokenizer calls it special.
+PRESERVED = (ACTION_START, ACTION_END, PLUGIN_MARK, INTERPRETER_MARK, CALL_START, CALL_END, THINK_START, THINK_END, *POINTING)
 
 _QWEN_TOOLS = (
     "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from shared.errors import BadRequest
 from shared.events import Event
-from shared.messages import Message
+from shared.messages import Detail, Message
 
 Capability = Literal["text", "image", "tools", "prefill", "choice", "draw", "embed"]
 SourceKind = Literal["hf", "modelscope", "openxlab", "pypi", "path", "endpoint"]
@@ -190,6 +190,16 @@ class ShowsPrompt(Protocol):
 
     def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
         """The rendered prompt for people, or the request where a server renders it. Raises what `stream` raises for it."""
+        ...
+
+
+@runtime_checkable
+class SeesPictures(Protocol):
+    """An engine that knows what a picture costs before it is sent. A server's does not: only the server could say."""
+
+    def picture_tokens(self, width: int, height: int, *, pictures: int = 1, detail: Detail = "auto") -> int:
+        """Tokens of a picture of this size in pixels, as one of `pictures` in the conversation, with all that stands around it in
+        the prompt. Opens no file and computes nothing of the model. Raises `BadRequest` where the model takes no such picture."""
         ...
 
 

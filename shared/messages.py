@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+Detail = Literal["auto", "low", "high"]
+DETAILS: tuple[Detail, ...] = ("auto", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture file in the session's own folder; only backends open it. `width` and `height` are in pixels."""
+    """A picture file in the session's own folder; only backends open it. `width` and `height` are in pixels; `detail` is how closely
+    it is to be looked at, by models that can choose: `auto` leaves it to them."""
 
     path: str
     sha256: str
     width: int
     height: int
+    detail: Detail = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ def _part_from_json(value: Any) -> Part:
     if set(content) != set(expected):
         raise ValueError(f"{kind.__name__} has the fields {', '.join(expected)}")
     for name, annotation in expected.items():
-        wanted = {"str": str, "int": int, "bool": bool}.get(cast(str, annotation), tuple)
+        wanted = {"str": str, "int": int, "bool": bool, "Detail": str}.get(cast(str, annotation), tuple)
         if type(content[name]) is not wanted:
             raise ValueError(f"{kind.__name__}.{name} is not {annotation}")
+    if kind is Image and content["detail"] not in DETAILS:
+        raise ValueError(f"a picture's detail is one of {', '.join(DETAILS)}")
     return kind(**content)

@@ -101,7 +101,7 @@ def test_zerogpu_leaves_torch_models_out_and_says_why(tmp_path: Path, caplog: py
     (tmp_path / "mine.toml").write_text(TORCH_CATALOG)
     with caplog.at_level(logging.WARNING):
         registry = launch.build_registry(settings(models=str(tmp_path / "mine.toml"), api_base="http://127.0.0.1:1/v1"))
-    assert {spec.backend for spec in registry.specs()} == {"openai_remote", "llama_cpp"}
+    assert {spec.backend for spec in registry.specs()} == {"openai_remote", "llama_cpp", "image_facts"}
     assert "big" in caplog.text and "ZeroGPU" in caplog.text
 
 

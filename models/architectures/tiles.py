@@ -10,7 +10,7 @@ Does not open files, and knows nothing of orientation tags: it takes pictures as
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from PIL import Image
 
 from models.architectures.xcomposer2_config import XComposer2Config
 from shared.errors import BadRequest
+from shared.messages import Detail
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -97,25 +98,27 @@ HD_4 = Tiling(560, 4, growth=None, centred=True)  # the 2.5 web demo: several pi
 KHD_4 = Tiling(336, 55, growth=None, centred=True)  # 4KHD's HD_transform; untested against a reference
 
 
-def tiling(config: XComposer2Config, pictures: int) -> Tiling:
-    """The rule the model's own chat uses for `pictures` in one conversation."""
+def tiling(config: XComposer2Config, pictures: int, detail: Detail = "auto") -> Tiling:
+    """The rule the model's own chat uses for `pictures` in one conversation; `low` is a single tile, `high` what one picture alone
+    would get."""
     if config.img_size == KHD_4.tile:
-        return KHD_4
-    return Tiling(config.img_size, (TWO_FIVE_CHAT if pictures <= 1 else TWO_FIVE_SEVERAL).most, growth=1.0, centred=False)
+        return replace(KHD_4, most=1) if detail == "low" else KHD_4
+    most = TWO_FIVE_CHAT.most if pictures <= 1 or detail == "high" else TWO_FIVE_SEVERAL.most
+    return Tiling(config.img_size, 1 if detail == "low" else most, growth=1.0, centred=False)
 
 
-def image_tokens(config: XComposer2Config, width: int, height: int, pictures: int = 1) -> int:
+def image_tokens(config: XComposer2Config, width: int, height: int, pictures: int = 1, detail: Detail = "auto") -> int:
     """Tokens of a picture of this size, as one of `pictures`. Raises `BadRequest` for impossible sizes."""
     if config.high_resolution:
-        return tiling(config, pictures).layout(width, height).tokens(config.side)
+        return tiling(config, pictures, detail).layout(width, height).tokens(config.side)
     if width < 1 or height < 1:
         raise BadRequest(f"The picture is {width} x {height} pixels.", "Choose a picture that is not empty.")
     return config.side**2
 
 
-def image_pixels(config: XComposer2Config, image: Image.Image, pictures: int = 1) -> torch.Tensor:
+def image_pixels(config: XComposer2Config, image: Image.Image, pictures: int = 1, detail: Detail = "auto") -> torch.Tensor:
     """[3, height, width] for `encode_images`. Raises `BadRequest` for impossible sizes."""
-    return tiled(image, tiling(config, pictures)) if config.high_resolution else squared(image, config.img_size)
+    return tiled(image, tiling(config, pictures, detail)) if config.high_resolution else squared(image, config.img_size)
 
 
 def squared(image: Image.Image, size: int) -> torch.Tensor:

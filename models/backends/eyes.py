@@ -23,6 +23,7 @@ from models.backends.pictures import Eyes, Layout
 from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import IDEFICS3_PICTURE, INTERNVL_PICTURE, Control, Piece, Plain, merged
 from shared.errors import BadRequest, ModelUnavailable
+from shared.messages import Detail
 
 _processors: Any = AutoImageProcessor
 _BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, ArithmeticError)
@@ -53,14 +54,14 @@ class XComposer2Eyes:
     def __init__(self, model: InternLMXComposer2ForCausalLM) -> None:
         self._model: Any = model
 
-    def layout(self, width: int, height: int, pictures: int) -> Layout:
+    def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
         config = self._model.config
-        detail = repr(tiling(config, pictures)) if config.high_resolution else ""
-        return Layout((-1,) * image_tokens(config, width, height, pictures), detail)
+        how = repr(tiling(config, pictures, detail)) if config.high_resolution else ""
+        return Layout((-1,) * image_tokens(config, width, height, pictures, detail), how)
 
-    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+    def encode(self, picture: PIL.Image.Image, pictures: int, detail: Detail) -> torch.Tensor:
         model = self._model
-        pixels = image_pixels(model.config, picture, pictures)
+        pixels = image_pixels(model.config, picture, pictures, detail)
         (rows,) = model.encode_images([pixels.to(model.device, model.dtype)])
         seen: torch.Tensor = rows
         return seen
@@ -84,12 +85,16 @@ class NativeEyes:
             raise ModelUnavailable(f"{folder} does not say how pictures are prepared: {error}", "Download the model again.") from error
         self._laid_out = lru_cache(maxsize=64)(self._lay_out)
 
-    def layout(self, width: int, height: int, pictures: int) -> Layout:
-        return self._laid_out(width, height)
+    def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
+        return self._laid_out(width, height, self._whole(detail))
 
-    def _lay_out(self, width: int, height: int) -> Layout:
+    def _whole(self, detail: Detail) -> bool:
+        """Whether the picture is looked at in one piece, which for some families it always is: `high` is what they do by themselves."""
+        return detail == "low" and self._model.config.model_type in _IN_ONE_PIECE
+
+    def _lay_out(self, width: int, height: int, whole: bool) -> Layout:
         """From an empty picture of that size: how many parts it is cut into is the processor's business."""
-        parts = self._family(self._model.config, self._processed(PIL.Image.new("RGB", (width, height))))
+        parts = self._family(self._model.config, self._processed(PIL.Image.new("RGB", (width, height)), whole))
         ids: list[int] = []
         pieces: list[Piece] = []
         for part in (*parts, 0):
@@ -98,7 +103,7 @@ class NativeEyes:
                 continue
             ids += [*self._encoded(pieces), *[-1] * part]
             pieces = []
-        return Layout(tuple(ids))
+        return Layout(tuple(ids), "whole" if whole else "")
 
     def _encoded(self, pieces: list[Piece]) -> list[int]:
         for piece in pieces:
@@ -106,16 +111,17 @@ class NativeEyes:
                 raise ModelUnavailable(f"The vocabulary has no token {piece.token} for pictures.", "Download the model again.")
         return self._tokenizer.encode(list(merged(pieces)))
 
-    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+    def encode(self, picture: PIL.Image.Image, pictures: int, detail: Detail) -> torch.Tensor:
         model = self._model
-        made = self._processed(picture)
+        made = self._processed(picture, self._whole(detail))
         inputs = {name: made[name].to(model.device) for name in ("pixel_values", "pixel_attention_mask") if name in made}
         features: Any = model.get_image_features(**inputs).pooler_output
         seen = torch.cat([*features]) if isinstance(features, tuple | list) else features
         return seen.reshape(-1, seen.shape[-1])
 
-    def _processed(self, picture: PIL.Image.Image) -> Mapping[str, Any]:
-        how = _ARGUMENTS.get(self._model.config.model_type, {})
+    def _processed(self, picture: PIL.Image.Image, whole: bool) -> Mapping[str, Any]:
+        family = self._model.config.model_type
+        how = _ARGUMENTS.get(family, {}) | (_IN_ONE_PIECE[family] if whole else {})
         try:
             made: Mapping[str, Any] = self._processor(images=[picture], return_tensors="pt", **how)
         except _BROKEN as error:
@@ -163,4 +169,7 @@ FAMILIES: dict[str, Callable[[Any, Mapping[str, Any]], Parts]] = {
 }  # fmt: skip
 _ARGUMENTS: dict[str, dict[str, bool]] = {
     "internvl": {"crop_to_patches": True}, "idefics3": {"return_row_col_info": True}, "smolvlm": {"return_row_col_info": True},
+}  # fmt: skip
+_IN_ONE_PIECE: dict[str, dict[str, bool]] = {
+    "internvl": {"crop_to_patches": False}, "idefics3": {"do_image_splitting": False}, "smolvlm": {"do_image_splitting": False},
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """Prompts with pictures: one sequence of ids in which each picture is a run of positions known by what it shows.
 
 An id below zero stands for a position of a picture; it is made of the file's sha256 and of how the picture is cut up, so that
-two prompts are compared position by position, pictures included. Pictures are opened here only, and only as what they were
-when they were sent. `Gaze` encodes those whose positions have to be read, and forgets them behind that.
+two prompts are compared position by position, pictures included. `Gaze` encodes those whose positions have to be read, and forgets
+them behind that. Pictures are opened by `models.picture_files`.
 
 Knows no model: what turns a picture into rows is an `Eyes` (`models.backends.eyes`).
 """
@@ -13,24 +13,17 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from typing import Protocol
 
 import PIL.Image
-import PIL.ImageOps
 import torch
 
+from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import ImageSlot, Piece
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
-from shared.messages import Image
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # others are read by outside programs, or seldom checked
-MOST_PIXELS = 80_000_000
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a picture that lies on its side
-_BROKEN = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+from shared.messages import Detail, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +39,11 @@ class Eyes(Protocol):
 
     token: str  # what its chat template writes for a picture; empty where a dialect places pictures
 
-    def layout(self, width: int, height: int, pictures: int) -> Layout:
+    def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
         """Of a picture of that size, one of `pictures` in the conversation; computes nothing of the model."""
         ...
 
-    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+    def encode(self, picture: PIL.Image.Image, pictures: int, detail: Detail) -> torch.Tensor:
         """[positions, hidden]."""
         ...
 
@@ -93,7 +86,7 @@ def prompt_of(pieces: Sequence[Piece], tokenizer: ChatTokenizer, eyes: Eyes | No
         if not isinstance(piece, ImageSlot) or eyes is None:
             ids += tokenizer.encode([piece])
             continue
-        layout = eyes.layout(*size_of(open_picture(piece.image)), count)
+        layout = eyes.layout(*size_of(open_picture(piece.image)), count, piece.image.detail)
         shown = _shown(piece.image, layout)
         pictures.append(Picture(piece.image, len(ids), len(ids) + len(layout.ids)))
         ids += [shown if token_id < 0 else token_id for token_id in layout.ids]
@@ -103,50 +96,6 @@ def prompt_of(pieces: Sequence[Piece], tokenizer: ChatTokenizer, eyes: Eyes | No
 def _shown(image: Image, layout: Layout) -> int:
     digest = hashlib.sha256(f"{image.sha256}:{layout.detail}".encode()).digest()
     return -1 - int.from_bytes(digest[:7])
-
-
-def open_picture(image: Image) -> PIL.Image.Image:
-    """The file of `image`, its pixels not read yet. Raises `BadRequest` naming it when it is gone, changed or no picture."""
-    path = Path(image.path)
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadRequest(f"The picture {path.name!r} is not there any more.", "Add it to the message again.") from error
-    if hashlib.sha256(content).hexdigest() != image.sha256:
-        raise BadRequest(f"The picture {path.name!r} has changed since it was added.", "Add it to the message again.")
-    try:
-        picture = PIL.Image.open(BytesIO(content), formats=FORMATS)
-    except _BROKEN as error:
-        raise BadRequest(f"The file {path.name!r} is no picture that can be read.", "Save it as PNG or JPEG, and add it again.") from error
-    if picture.width * picture.height > MOST_PIXELS:
-        raise BadRequest(f"The picture {path.name!r} has {picture.width:,} x {picture.height:,} pixels.", "Make it smaller.")
-    return picture
-
-
-def size_of(picture: PIL.Image.Image) -> tuple[int, int]:
-    """Width and height as it is to be seen."""
-    turned = _orientation(picture) in _TURNED
-    return (picture.height, picture.width) if turned else (picture.width, picture.height)
-
-
-def upright(picture: PIL.Image.Image, image: Image) -> PIL.Image.Image:
-    """RGB, turned as its EXIF tag says, on white where it is clear. Raises `BadRequest` where the file breaks off."""
-    try:
-        turned = PIL.ImageOps.exif_transpose(picture) if _orientation(picture) else picture
-        if not turned.has_transparency_data:
-            return turned.convert("RGB")
-        clear = turned.convert("RGBA")
-        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    except _BROKEN as error:
-        raise BadRequest(f"The picture {Path(image.path).name!r} is broken: {error}.", "Save it anew, and add it again.") from error
-
-
-def _orientation(picture: PIL.Image.Image) -> object:
-    """The value of the EXIF tag; None where a picture has none, or one that cannot be read."""
-    try:
-        return picture.getexif().get(_ORIENTATION)
-    except _BROKEN:
-        return None
 
 
 class Gaze:
@@ -168,7 +117,7 @@ class Gaze:
         seen = upright(open_picture(picture.image), picture.image)
         try:
             with torch.inference_mode(), watched(model, lambda: cancel.is_set()):
-                rows = self._eyes.encode(seen, len(self._prompt.pictures))
+                rows = self._eyes.encode(seen, len(self._prompt.pictures), picture.image.detail)
         except Cancelled:
             return False
         places = self._places(picture, picture.begin, picture.end)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from shared import chatml
 from shared.engine import Cancel, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
-from shared.errors import ModelUnavailable
+from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, DoneReason, Event, PromptProgress, Usage
-from shared.messages import Message
+from shared.messages import Image, Message
 from shared.tag_router import StopStrings, TagRouter, tags_for
 
 PREFILL_BATCH = 128
@@ -71,6 +71,8 @@ class Scripted:
         return -(-len(self.prompt_text(messages, tools=tools)) // self._size)
 
     def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
+        if "image" not in self._spec.capabilities and any(isinstance(part, Image) for message in messages for part in message.parts):
+            raise BadRequest(f"{self._spec.id} reads text only.", "Remove the picture, or choose a model that sees pictures.")
         messages = chatml.with_default_system(messages, self._spec.default_system)
         return chatml.as_text(chatml.render(messages, self._dialect, tools))
 

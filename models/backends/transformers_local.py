@@ -28,7 +28,7 @@ from shared.chatml import Dialect, Piece
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Event
-from shared.messages import Message
+from shared.messages import Detail, Message
 from shared.tag_router import starts_thinking
 
 
@@ -79,6 +79,9 @@ class TransformersLocal:
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
         return len(self._live().prompt(self._render(messages, tools)))
+
+    def picture_tokens(self, width: int, height: int, *, pictures: int = 1, detail: Detail = "auto") -> int:
+        return self._live().picture_tokens(width, height, pictures, detail)
 
     def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
         return chatml.as_text(self._render(messages, tools))

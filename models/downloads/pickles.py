@@ -21,6 +21,7 @@ from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import ModelUnavailable
 
 OPTION = "pickle"
+SUFFIXES = (".bin", ".pth")
 CHILD = Path(__file__).parents[1] / "backends" / "pickle_child.py"
 
 
@@ -30,7 +31,12 @@ def opted_in(spec: ModelSpec) -> bool:
 
 def of(names: list[str]) -> list[str]:
     """The pickled weights among the files of a model."""
-    return sorted(name for name in names if name.endswith(".bin"))
+    return sorted(name for name in names if name.endswith(SUFFIXES))
+
+
+def kept(spec: ModelSpec, names: list[str]) -> list[str]:
+    """The names under which the files that an entry lists stay: as the child process calls what it makes of pickles."""
+    return [name.removesuffix(".pth") + ".safetensors" if opted_in(spec) and name.endswith(".pth") else name for name in names]
 
 
 def convert(spec: ModelSpec, folder: Path, names: list[str], on_progress: OnProgress, cancel: Cancel) -> list[str]:
@@ -78,5 +84,5 @@ def _running(command: list[str], log: IO[str], cancel: Cancel) -> Iterator[subpr
 def remove(folder: Path, names: list[str]) -> None:
     """Delete the pickles and their index, once what was made of them is written down."""
     for name in names:
-        if name.endswith((".bin", ".bin.index.json")):
+        if name.endswith((*SUFFIXES, ".bin.index.json")):
             (folder / name).unlink(missing_ok=True)

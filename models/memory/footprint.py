@@ -28,6 +28,7 @@ KEPT_BYTES = 2 * 1024 * MB
 DEFAULT_CONTEXT = 8192  # for a model that names no limit
 LLAMA_PROCESS = 72 * MB  # measured with the default model: 515 MB in all, of which 454 weights and cache
 TORCH_WORKING = 128 * MB  # measured: 40 MB (bfloat16) to 90 MB (float32) beside weights and caches for 135M parameters on a CPU
+FACTS_WORKING = 896 * MB  # measured: torch 220 MB, and OCR on 1,600 x 1,600 pixels up to 650 MB; weights beside it
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
 SLACK = 50  # a fiftieth of the weights: allocators round up, and activations grow with the model's width
 WEIGHTS = "model.safetensors"
@@ -51,6 +52,8 @@ def need(spec: ModelSpec, path: Path | None, device: str = CPU, dtype: str = "")
         return Need()
     if spec.backend == "llama_cpp":
         return _llama(spec, path)
+    if spec.backend == "image_facts":
+        return Need(spec.size_bytes, 0, FACTS_WORKING, dtype="float32")
     return _torch(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
 
 

@@ -150,7 +150,8 @@ def _content(part: object) -> dict[str, Any]:
         case Text(text):
             return {"type": "text", "text": text}
         case Image():
-            return {"type": "image_url", "image_url": {"url": _data_url(Path(part.path))}}
+            asked = {} if part.detail == "auto" else {"detail": part.detail}
+            return {"type": "image_url", "image_url": {"url": _data_url(Path(part.path)), **asked}}
         case _:
             raise BadRequest("A tool's result belongs in a tool message.")
 

@@ -10,6 +10,7 @@ from shared.engine import ModelSpec, Sampling, Source
 from shared.errors import BadRequest, UnknownModel
 from tests.models.geometry import GEOMETRY, measured, q4_k_m_bytes
 
+FACTS = "image-facts"  # no language model
 MINIMAL = """
 [[model]]
 id = "mine"
@@ -36,14 +37,18 @@ def test_the_built_in_one() -> None:
     assert [source.kind for source in default.sources] == ["pypi", "hf"]
     assert len({source.sha256 for source in default.sources}) == 1 and len(default.sources[0].sha256) == 64
     assert specs[0] is default and default.verified
-    assert all(spec.licence and spec.sources and spec.languages and spec.size_bytes and spec.context for spec in specs)
+    assert all(spec.licence and spec.sources and spec.languages and spec.size_bytes for spec in specs)
+    assert {spec.id for spec in specs if not spec.context} == {FACTS}  # it holds no conversation in mind
     assert all(spec.dialect in chatml.DIALECTS for spec in specs)
 
 
 def test_what_was_not_seen_here_makes_no_promises() -> None:
     """No invented revision, no checksum of ours, and it says so."""
-    for spec in catalog.read(catalog.BUILT_IN)[1:]:
-        assert not spec.verified
+    specs = catalog.read(catalog.BUILT_IN)
+    assert {spec.id for spec in specs if spec.verified} == {catalog.DEFAULT_MODEL, FACTS}
+    for spec in specs:
+        if spec.verified:
+            continue
         assert not any(source.revision or source.sha256 for source in spec.sources)
         kinds = [source.kind for source in spec.sources]
         assert kinds == [kind for kind in ("hf", "modelscope", "openxlab") if kind in kinds] and kinds[0] == "hf"
@@ -63,7 +68,12 @@ def test_sizes_follow_from_the_geometry(model_id: str) -> None:
 
 
 def test_every_model_of_the_catalog_has_a_geometry() -> None:
-    assert {spec.id for spec in catalog.read(catalog.BUILT_IN)} == set(GEOMETRY)
+    assert {spec.id for spec in catalog.read(catalog.BUILT_IN)} == {*GEOMETRY, FACTS}
+
+
+def test_a_text_picker_does_not_offer_what_only_measures_pictures() -> None:
+    spec = catalog.find(catalog.read(catalog.BUILT_IN), FACTS)
+    assert spec.capabilities == {"image"} and spec.sources[0].kind == "pypi" and len(spec.sources[0].sha256) == 64
 
 
 def test_defaults(tmp_path: Path) -> None:

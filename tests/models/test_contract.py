@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from models import local
-from models.backends import llama_cpp, openai_remote, scripted
+from models.backends import image_facts, llama_cpp, openai_remote, scripted
 from shared.engine import Cancel, Engine, ModelSpec, Sampling, ShowsPrompt, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable
 from shared.events import Done, PromptProgress, TextDelta
-from shared.messages import Message, assistant, system, user
+from shared.messages import Image, Message, Text, assistant, system, user
 
 ROOT = Path(__file__).resolve().parents[2]
 GREEDY = Sampling(temperature=0, max_tokens=24)
@@ -63,6 +63,10 @@ def make_remote(request: pytest.FixtureRequest) -> tuple[ModelSpec, Path | None]
     return dataclasses.replace(spec, options={"api_key": key, "prefill": "native"}), None
 
 
+def make_image_facts(request: pytest.FixtureRequest) -> tuple[ModelSpec, Path | None]:
+    return ModelSpec("facts", "image_facts", (), capabilities=frozenset({"image"})), None
+
+
 def load_transformers(spec: ModelSpec, path: Path | None) -> Engine:
     from models.backends import transformers_local
 
@@ -78,6 +82,7 @@ BACKENDS = {
     "llama_cpp": (make_llama_cpp, load_with(llama_cpp)),
     "transformers_local": (make_transformers, load_transformers),
     "openai_remote": (make_remote, load_with(openai_remote)),
+    "image_facts": (make_image_facts, load_with(image_facts)),
 }
 
 
@@ -120,6 +125,16 @@ def answer(engine: Engine, messages: list[Message], sampling: Sampling = GREEDY,
     assert not texts or not progress or max(progress) < min(texts)
     assert all(events[i].text for i in texts)
     return "".join(events[i].text for i in texts), done
+
+
+def expect_chance(loaded: Loaded) -> None:
+    if loaded.spec.backend in ("scripted", "image_facts"):
+        pytest.skip("a script and a report leave nothing to chance")
+
+
+def expect_choices(loaded: Loaded) -> None:
+    if "choice" not in loaded.spec.capabilities:
+        pytest.skip("it makes no choices: test_what_it_cannot_do_is_refused")
 
 
 def test_done_comes_last_with_usage(loaded: Loaded) -> None:
@@ -237,8 +252,7 @@ def test_the_same_seed_gives_the_same_text(loaded: Loaded) -> None:
 
 
 def test_each_sampling_parameter_is_honoured(loaded: Loaded) -> None:
-    if loaded.spec.backend == "scripted":
-        pytest.skip("a script leaves nothing to chance")
+    expect_chance(loaded)
     hot = Sampling(temperature=2, top_p=1, top_k=0, max_tokens=16, seed=1)
     greedy = answer(loaded.engine, QUESTION, dataclasses.replace(GREEDY, max_tokens=16))[0]
     assert answer(loaded.engine, QUESTION, dataclasses.replace(hot, temperature=0, seed=2))[0] == greedy
@@ -251,12 +265,14 @@ def test_each_sampling_parameter_is_honoured(loaded: Loaded) -> None:
 
 
 def test_one_of_gives_exactly_one_of_them(loaded: Loaded) -> None:
+    expect_choices(loaded)
     for choices in (("Rome", "Paris"), ("yes", "yes, but later"), ('a "quoted" \\ one', "二 🐖")):
         text, done = answer(loaded.engine, QUESTION, Sampling(max_tokens=48, seed=3, one_of=choices))
         assert text in choices and done.reason == "stop"
 
 
 def test_characters_split_over_tokens_come_out_whole(loaded: Loaded) -> None:
+    expect_choices(loaded)
     wanted = "你好，世界 🐖🎉 héllo"
     text, _ = answer(loaded.engine, QUESTION, Sampling(max_tokens=96, one_of=(wanted,)))
     assert text == wanted
@@ -265,6 +281,7 @@ def test_characters_split_over_tokens_come_out_whole(loaded: Loaded) -> None:
 def test_two_sessions_do_not_mix(loaded: Loaded) -> None:
     if loaded.spec.backend == "scripted":
         pytest.skip("a script is shared by design: its replies are used in turn")
+    expect_choices(loaded)
     choices = {"first": ("alpha beta gamma delta",), "second": ("one two three four five",)}
     heard: dict[str, list[str]] = {name: [] for name in choices}
 
@@ -278,6 +295,21 @@ def test_two_sessions_do_not_mix(loaded: Loaded) -> None:
     for thread in threads:
         thread.join()
     assert heard == {name: [only] * 3 for name, (only,) in choices.items()}
+
+
+def test_what_it_cannot_do_is_refused(loaded: Loaded) -> None:
+    """Pictures above all: before the file is looked at, or anything is sent."""
+    if "choice" not in loaded.spec.capabilities:
+        with pytest.raises(BadRequest, match="choices"):
+            list(loaded.engine.stream(QUESTION, Sampling(one_of=("yes", "no"))))
+    if "image" not in loaded.spec.capabilities:
+        shown = Message("user", (Image("/nowhere/cat.png", "0" * 64, 30, 20), Text("What is this?")))
+        for messages in ([shown], [shown, assistant("A cat."), user("Sure?")]):
+            for ask in (lambda: list(loaded.engine.stream(messages, GREEDY)), lambda: loaded.engine.count(messages)):  # noqa: B023
+                with pytest.raises(BadRequest) as caught:
+                    ask()
+                assert "picture" in caught.value.one_line() and "cat.png" not in caught.value.one_line()
+        assert answer(loaded.engine, QUESTION)[0]  # and the engine goes on
 
 
 def test_an_empty_conversation_is_refused(loaded: Loaded) -> None:
@@ -299,6 +331,8 @@ def test_close_before_the_first_request(loaded: Loaded) -> None:
 
 
 def test_close_during_a_request(loaded: Loaded) -> None:
+    if loaded.spec.backend == "image_facts":
+        pytest.skip("what it says without a picture is there at once: test_image_facts closes it during a report")
     engine = loaded.load(loaded.spec)
     with closing_when_text_comes(engine) as stream, pytest.raises(ModelUnavailable):
         for _ in stream:

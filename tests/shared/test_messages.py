@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.messages import (
+    DETAILS,
     ROLES,
     Image,
     Message,
@@ -23,7 +24,7 @@ from shared.messages import (
 )
 
 words = st.text(max_size=20)
-images = st.builds(Image, words, words, st.integers(), st.integers())
+images = st.builds(Image, words, words, st.integers(), st.integers(), st.sampled_from(DETAILS))
 parts = st.one_of(
     st.builds(Text, words),
     images,
@@ -62,7 +63,7 @@ def altered(value: Any, at: tuple[Any, ...], new: Any) -> Any:
 PATHS: list[tuple[Any, ...]] = [
     (), ("role",), ("name",), ("parts",), ("parts", 0), ("parts", 0, "type"), ("parts", 0, "call_id"), ("parts", 0, "content"),
     ("parts", 0, "images"), ("parts", 0, "error"), ("parts", 0, "images", 0), ("parts", 0, "images", 0, "type"),
-    ("parts", 0, "images", 0, "width"),
+    ("parts", 0, "images", 0, "width"), ("parts", 0, "images", 0, "detail"),
 ]  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def test_hostile_json_is_refused_or_is_a_message(path: tuple[Any, ...], hostile:
         (("parts", 0, "error"), 1),
         (("parts", 0, "images", 0, "width"), True),
         (("parts", 0, "images", 0, "width"), 1.0),
+        (("parts", 0, "images", 0, "detail"), "huge"),
         (("parts", 0, "images", 0), {"type": "Text", "text": "x"}),
     ],
 )

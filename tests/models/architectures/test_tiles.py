@@ -164,6 +164,18 @@ def test_several_pictures_get_fewer_tiles() -> None:
     assert image_pixels(two_five, image, pictures=2).shape == (3, 1120, 1120)
 
 
+def test_detail_is_one_tile_or_what_a_picture_alone_would_get() -> None:
+    two_five, khd = config(560, tiled=True), config(336, tiled=True)
+    assert [tiling(two_five, pictures, "low").most for pictures in (1, 5)] == [1, 1] and tiling(khd, 1, "low").most == 1
+    assert tiling(two_five, 5, "high") == tiling(two_five, 1, "high") == tiling(two_five, 1)
+    assert tiling(khd, 5, "high") == KHD_4
+    counts = [image_tokens(two_five, 4000, 3000, 5, detail) for detail in ("low", "auto", "high")]
+    assert counts == sorted(counts) and len(set(counts)) == 3
+    assert image_pixels(two_five, Image.new("RGB", (4000, 3000)), 5, "low").shape == (3, 560, 560)
+    square = config(490, tiled=False)
+    assert len({image_tokens(square, 4000, 3000, 1, detail) for detail in ("low", "auto", "high")}) == 1
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
 def test_every_kind_of_picture_becomes_rgb(mode: str) -> None:
     assert squared(Image.new(mode, (7, 5)), 28).shape == (3, 28, 28)

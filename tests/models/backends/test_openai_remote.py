@@ -18,7 +18,7 @@ from models.openai.wire import messages_to_wire, name_to_wire
 from shared.engine import Cancel, ModelSpec, Sampling, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
-from shared.messages import Image, Message, Reasoning, Text, ToolCall, ToolResult, assistant, system, user
+from shared.messages import Detail, Image, Message, Reasoning, Text, ToolCall, ToolResult, assistant, system, user
 from shared.settings import Secret
 from tests.openai_server import (
     TAIL,
@@ -300,6 +300,13 @@ class TestPictures:
         content = ask(says("red"), self.message(path))[1]["messages"][0]["content"]
         assert content[0] == {"type": "text", "text": "what?"}
         assert content[1]["image_url"]["url"].startswith(f"data:{media};base64,")
+
+    @pytest.mark.parametrize(("detail", "sent"), [("auto", None), ("low", "low"), ("high", "high")])
+    def test_detail_is_asked_for_where_somebody_chose_one(self, tmp_path: Path, detail: Detail, sent: str | None) -> None:
+        path = tmp_path / "picture"
+        Picture.new("RGB", (2, 2), "red").save(path, "png")
+        message = Message("user", (Image(str(path), "", 2, 2, detail),))
+        assert ask(says("red"), [message])[1]["messages"][0]["content"][0]["image_url"].get("detail") == sent
 
     def test_bad_ones_are_refused(self, tmp_path: Path) -> None:
         large, strange = tmp_path / "large.png", tmp_path / "strange.png"

@@ -20,16 +20,17 @@ from models.architectures.tiles import image_pixels
 from models.backends import transformers_local
 from models.backends.eyes import FAMILIES, blind, eyes_of
 from models.backends.generation import PREFILL_BATCH, Decoder
-from models.backends.pictures import Gaze, Layout, Prompt, open_picture, prompt_of, size_of, upright
+from models.backends.pictures import Gaze, Layout, Prompt, prompt_of
 from models.backends.prefix_cache import Prefix
 from models.backends.transformers_local import TransformersLocal
+from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
 from shared import chatml
 from shared.chatml import ImageSlot, Plain
-from shared.engine import Cancel, ModelSpec, Sampling
+from shared.engine import Cancel, ModelSpec, Sampling, SeesPictures
 from shared.errors import BadRequest
 from shared.events import Done, Event, PromptProgress, TextDelta
-from shared.messages import Image, Message, Text, assistant, system, user
+from shared.messages import DETAILS, Detail, Image, Message, Text, assistant, system, user
 from tests.seeing_models import IMAGE_TOKEN, image_of, native_folder, picture, xcomposer2_folder
 from tests.tiny_models import tiny_llama_folder, tiny_tokenizer
 
@@ -290,6 +291,31 @@ class TestTiles:
         engine.close()
 
 
+def test_what_a_picture_costs_is_known_before_it_is_sent(tmp_path: Path) -> None:
+    engine = opened(xcomposer2_folder(tmp_path / "model", tiled=True), dialect="xcomposer2d5")
+    assert isinstance(engine, SeesPictures)
+    wide, other = picture(tmp_path / "a.png", size=(200, 50)), picture(tmp_path / "b.png", seed=1, size=(100, 50))
+    without = engine.count([asked("What?")])
+    for images in ([wide], [wide, other]):
+        for detail in DETAILS:
+            counted = engine.count([asked(*(dataclasses.replace(image, detail=detail) for image in images), "What?")]) - without
+            told = sum(engine.picture_tokens(image.width, image.height, pictures=len(images), detail=detail) for image in images)
+            around = counted - told  # the list that names several pictures
+            assert around == 0 if len(images) == 1 else 0 < around < 30
+    alone, crowd = (engine.picture_tokens(2000, 500, pictures=pictures) for pictures in (1, 2))
+    assert engine.picture_tokens(2000, 500, detail="low") < crowd < alone
+    assert engine.picture_tokens(2000, 500, pictures=2, detail="high") == alone
+    engine.close()
+
+
+def test_another_detail_is_another_picture(tmp_path: Path) -> None:
+    engine = opened(xcomposer2_folder(tmp_path / "model", tiled=True), dialect="xcomposer2d5")
+    wide = picture(tmp_path / "a.png", size=(200, 50))
+    for detail in ("high", "low"):
+        check_reuse(engine, [asked(dataclasses.replace(wide, detail=detail), "What?")], least=0, towers=1)
+    engine.close()
+
+
 def expanded(family: str, made: Any, config: Any) -> str:
     """What transformers' processor for the family writes for one picture."""
     token = IMAGE_TOKEN[family]
@@ -336,6 +362,17 @@ class TestNative:
         events = list(engine.stream([*first, assistant(text), user("And?")], GREEDY))
         assert done(events).usage.cached_tokens >= engine.count(first) - 2 and text_of(events)
 
+    def test_low_detail_is_one_piece_with_rows_of_its_own(self, native: tuple[str, Path, Any], tmp_path: Path) -> None:
+        family, _, engine = native
+        image = picture(tmp_path / "cat.png", seed=7, size=(120, 40))
+        near, far = ([asked(dataclasses.replace(image, detail=detail), "What?")] for detail in ("high", "low"))
+        costs = {detail: engine.picture_tokens(120, 40, detail=detail) for detail in DETAILS}
+        assert costs["auto"] == costs["high"] and (costs["low"] < costs["high"]) is (family != "llava")
+        assert engine.count(near) - engine.count(far) == costs["high"] - costs["low"]
+        assert text_of(list(engine.stream(near, GREEDY))) and text_of(list(engine.stream(far, GREEDY)))
+        cached = done(list(engine.stream(far, GREEDY))).usage.cached_tokens
+        assert cached >= engine.count(far) - 2
+
     def test_a_typed_picture_token_is_text(self, native: tuple[str, Path, Any]) -> None:
         family, _, engine = native
         prompt = decoder_of(engine).prompt(engine._render([user(IMAGE_TOKEN[family])], ()))
@@ -362,6 +399,8 @@ def test_a_model_that_reads_text_only_refuses_before_it_reads(tmp_path: Path) ->
     for ask in (lambda: list(engine.stream([asked(gone, "x")])), lambda: engine.count([asked(gone, "x")])):
         with pytest.raises(BadRequest, match="reads text only"):
             ask()
+    with pytest.raises(BadRequest, match="reads text only"):
+        engine.picture_tokens(10, 10)
     engine.close()
 
 
@@ -450,10 +489,10 @@ class TwoPositions:
 
     token = ""
 
-    def layout(self, width: int, height: int, pictures: int) -> Layout:
+    def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
         return Layout((7, -1, 8, -1, -1), detail=str(pictures))
 
-    def encode(self, picture: PIL.Image.Image, pictures: int) -> torch.Tensor:
+    def encode(self, picture: PIL.Image.Image, pictures: int, detail: Detail) -> torch.Tensor:
         return torch.ones(2, 4)
 
     def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -154,3 +154,11 @@ def test_smaller_gives_up_precision_then_context() -> None:
     assert (second[0].context, second[1]) == (2048, "4,096 → 2,048")
     assert footprint.need(second[0], None).cache < footprint.need(with_options(SEVEN, dtype="float32"), None).cache / 2
     assert footprint.smaller(ModelSpec("x", "llama_cpp", (), context=2000), "gguf") is None
+
+
+def test_what_measures_pictures_is_counted_with_what_was_measured_of_it() -> None:
+    """It has no KV cache, is never quantised, and can be no smaller."""
+    facts = ModelSpec("facts", "image_facts", (), capabilities=frozenset({"image"}), size_bytes=19_000_000)
+    needed = footprint.need(facts, None)
+    assert (needed.weights, needed.cache, needed.working, needed.estimated) == (19_000_000, 0, footprint.FACTS_WORKING, False)
+    assert footprint.smaller(facts, "float32") is None

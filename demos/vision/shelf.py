@@ -1,0 +1,103 @@
+"""Where conversations keep their pictures: one private folder a run of the application, in it one for each conversation.
+
+A conversation has a key that only its page knows, so that a page which is loaded again finds its pictures, and another browser
+does not. Folders nobody asked for in a long while are removed; all of them when the application ends, or, where it was killed, by
+the next one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from demos.vision.images import Pictures
+from demos.vision.intake import Limits
+from shared.errors import BadRequest
+
+PREFIX = "puyu-pictures-"
+LOCK = ".lock"
+MOST, IDLE_SECONDS = 300, 12 * 3600.0
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class Shelf:
+    """The folders of all conversations. `root` is where this run's folder is made, at the first picture."""
+
+    def __init__(
+        self, root: Path | None = None, limits: Limits = Limits(), *, most: int = MOST, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._root = root if root is not None else Path(tempfile.gettempdir())
+        self._limits, self._most, self._clock = limits, most, clock
+        self._lock = threading.Lock()
+        self._base: Path | None = None
+        self._held: FileLock | None = None
+        self._open: dict[str, tuple[Pictures, float]] = {}
+
+    def new_key(self) -> str:
+        return secrets.token_hex(16)
+
+    def open(self, key: str) -> Pictures:
+        """The pictures of the conversation with this key, none at first. Raises `BadRequest` for what is no key."""
+        if not _KEY.fullmatch(key):
+            raise BadRequest("This conversation has no valid key.", "Reload the page.")
+        with self._lock:
+            pictures = self._open[key][0] if key in self._open else Pictures(self._folder() / key, self._limits)
+            self._open.pop(key, None)
+            self._open[key] = (pictures, self._clock())  # the one used last comes last
+            gone = self._overdue()
+        for one in gone:
+            one.remove()
+        return pictures
+
+    def remove(self, key: str) -> None:
+        """Remove a conversation's pictures, for good; its key may be used again."""
+        with self._lock:
+            pictures, _ = self._open.pop(key, (None, 0.0))
+        if pictures is not None:
+            pictures.remove()
+
+    def close(self) -> None:
+        """Remove everything."""
+        with self._lock:
+            if self._base is not None and self._held is not None:
+                self._held.release()
+                shutil.rmtree(self._base, ignore_errors=True)
+            self._base = None
+            self._open.clear()
+
+    def _overdue(self) -> list[Pictures]:
+        late = self._clock() - IDLE_SECONDS
+        keys = [key for at, (key, (_, used)) in enumerate(self._open.items()) if used < late or at < len(self._open) - self._most]
+        return [self._open.pop(key)[0] for key in keys]
+
+    def _folder(self) -> Path:
+        if self._base is None:
+            for left in self._root.glob(f"{PREFIX}*"):
+                _sweep(left)
+            self._base = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
+            self._held = FileLock(self._base / LOCK)
+            self._held.acquire()  # until this process ends, however it ends
+            atexit.register(self.close)
+        return self._base
+
+
+def _sweep(folder: Path) -> None:
+    """Remove a folder of ours whose application is gone."""
+    try:
+        status = folder.lstat()
+        if folder.is_symlink() or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()) or not (folder / LOCK).is_file():
+            return
+        with FileLock(folder / LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except (Timeout, OSError):  # its application runs, or another one removes it
+        return
