@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.stop import default_gguf, engines, machine
@@ -33,12 +34,13 @@ def main() -> None:
     for name, load in engines(arguments.gguf or default_gguf(), arguments.folder):
         engine = load()
         try:
-            measure(name, engine, arguments.runs)
+            measure(name, engine, arguments.runs, talked)
         finally:
             engine.close()
 
 
-def measure(name: str, engine: Engine, runs: int) -> None:
+def measure(name: str, engine: Engine, runs: int, talked: Callable[[Engine, str], list[Message]]) -> None:
+    """`talked` has a conversation with the engine up to its last question; the word it is given comes first in it."""
     talked(engine, "warm")
     pairs = []
     for run in range(runs):
@@ -48,7 +50,7 @@ def measure(name: str, engine: Engine, runs: int) -> None:
     seconds = [statistics.median(pair[side].seconds_to_first for pair in pairs) for side in (0, 1)]
     ratio = statistics.median(reused.seconds_to_first / fresh.seconds_to_first for reused, fresh in pairs)
     usage = pairs[0][0]
-    print(f"{name:<20}{usage.prompt_tokens:>8}{usage.cached_tokens:>8}{seconds[0]:>10.3f}{seconds[1]:>12.3f}{ratio:>8.3f}")
+    print(f"{name:<20}{usage.prompt_tokens:>8}{usage.cached_tokens:>8}{seconds[0]:>10.3f}{seconds[1]:>12.3f}{ratio:>8.3f}", flush=True)
 
 
 def talked(engine: Engine, first_word: str) -> list[Message]:
