@@ -20,7 +20,9 @@ from shared.messages import user
 
 LOCAL_CAPABILITIES: frozenset[Capability] = frozenset({"text", "tools", "prefill", "choice"})
 CONTEXT_LIMIT = 8192  # what a path gets by default: a KV cache for a model's full context may not fit
-SEEING_FAMILIES = frozenset({"internvl", "idefics3", "smolvlm", "llava"})  # those of transformers whose pictures we place
+SEEING_FAMILIES = frozenset(  # those of transformers whose pictures we place
+    {"internvl", "idefics3", "smolvlm", "llava", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"}
+)
 WRITING_PIXELS, TILE_PIXELS = 224, 560  # of the XComposer2 that composes, and of 2.5; those that chat have others
 
 

@@ -1,8 +1,8 @@
 """How the models we know see: InternLM-XComposer2 (ours), and InternVL, Idefics3, SmolVLM and LLaVA (transformers').
 
 What stands around a picture in a prompt, and how many positions it takes, follows from its size; it is what the model's own
-processor writes, without the video parts and packages that such processors ask for. Models that count positions in more
-than one dimension (Qwen-VL), or look back and forth inside a picture (Gemma 3), are refused until their rules are here.
+processor writes, without the video parts and packages that such processors ask for. Qwen's models, which count positions in three
+dimensions, are in `models.backends.qwen_eyes`; those that look back and forth inside a picture (Gemma 3) are refused.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from typing import Any
 
 import PIL.Image
 import torch
-from transformers import AutoImageProcessor, PreTrainedModel
+from transformers import PreTrainedModel
 
 from models.architectures.tiles import image_pixels, image_tokens, tiling
 from models.architectures.xcomposer2 import InternLMXComposer2ForCausalLM
+from models.backends.image_processor import ImageProcessor
 from models.backends.pictures import Eyes, Layout
+from models.backends.qwen_eyes import QWEN_FAMILIES, QwenEyes
 from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import IDEFICS3_PICTURE, INTERNVL_PICTURE, Control, Piece, Plain, merged
 from shared.errors import BadRequest, ModelUnavailable
 from shared.messages import Detail
-
-_processors: Any = AutoImageProcessor
-_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, ArithmeticError)
 
 
 def eyes_of(model: PreTrainedModel, tokenizer: ChatTokenizer, folder: Path) -> Eyes | None:
     """None for a model that reads text only, or sees in a way that is not known here."""
     if isinstance(model, InternLMXComposer2ForCausalLM):
         return XComposer2Eyes(model)
+    if model.config.model_type in QWEN_FAMILIES:
+        return QwenEyes(model, tokenizer, folder)
     if model.config.model_type in FAMILIES:
         return NativeEyes(model, tokenizer, folder)
     return None
@@ -79,10 +80,7 @@ class NativeEyes:
         self._tokenizer = tokenizer
         self._family = FAMILIES[model.config.model_type]
         self.token = tokenizer.text_of(model.config.image_token_id)
-        try:
-            self._processor: Any = _processors.from_pretrained(folder, backend="pil", local_files_only=True, trust_remote_code=False)
-        except _BROKEN as error:
-            raise ModelUnavailable(f"{folder} does not say how pictures are prepared: {error}", "Download the model again.") from error
+        self._processor = ImageProcessor(folder)
         self._laid_out = lru_cache(maxsize=64)(self._lay_out)
 
     def layout(self, width: int, height: int, pictures: int, detail: Detail) -> Layout:
@@ -122,12 +120,7 @@ class NativeEyes:
     def _processed(self, picture: PIL.Image.Image, whole: bool) -> Mapping[str, Any]:
         family = self._model.config.model_type
         how = _ARGUMENTS.get(family, {}) | (_IN_ONE_PIECE[family] if whole else {})
-        try:
-            made: Mapping[str, Any] = self._processor(images=[picture], return_tensors="pt", **how)
-        except _BROKEN as error:
-            size = f"{picture.width:,} x {picture.height:,}"
-            raise BadRequest(f"A picture of {size} pixels cannot be prepared for this model: {error}.", "Choose another.") from error
-        return made
+        return self._processor.prepared(picture, **how)
 
     def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         embeds = self._model.get_input_embeddings()(ids.clamp(min=0))

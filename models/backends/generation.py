@@ -80,13 +80,12 @@ class Decoder:
             raise blind(self.model)
         return len(self.eyes.layout(width, height, pictures, detail).ids)
 
-    def forward(self, prefix: Prefix, ids: Sequence[int], rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Append `ids`, and `rows` for those of them that are positions of pictures; the scores of the token after them."""
+    def forward(self, prefix: Prefix, ids: Sequence[int], gaze: Gaze) -> torch.Tensor:
+        """Append `ids`, with what `gaze` has seen for those of them that are positions of pictures; the scores of the token after them."""
         prefix.sound = False
         with torch.inference_mode(), memory_errors(self.model, len(prefix.ids)):
             tokens = torch.tensor([ids], device=self.model.device)
-            given = {"input_ids": tokens} if rows is None or self.eyes is None else self.eyes.inputs(tokens, rows)
-            output = self.model(**given, past_key_values=prefix.cache, use_cache=True, **self._arguments)
+            output = self.model(**gaze.inputs(tokens, len(prefix.ids)), past_key_values=prefix.cache, use_cache=True, **self._arguments)
         prefix.ids.extend(ids)
         prefix.sound = True
         scores: torch.Tensor = output.logits[0, -1]
@@ -124,6 +123,7 @@ class Answer:
     def __init__(self, decoder: Decoder, request: Request) -> None:
         self._decoder = decoder
         self._request = request
+        self._gaze = Gaze(request.prompt, decoder.eyes)
         self._cached = self._output = 0
         self._first = 0.0
         self._raw = ""
@@ -148,7 +148,7 @@ class Answer:
     def _read(self, prefix: Prefix) -> Generator[Sequence[Event], None, torch.Tensor | None]:
         """The prompt, in batches, each picture looked at when it is reached; the scores behind it, None when cancelled."""
         decoder, prompt, cancel, scores = self._decoder, self._request.prompt, self._request.cancel, None
-        gaze = Gaze(prompt, decoder.eyes)
+        gaze = self._gaze
         yield [PromptProgress(self._cached, len(prompt))]
         for at in range(self._cached, len(prompt), decoder.batch):
             for picture in gaze.wanted(at, at + decoder.batch):
@@ -158,7 +158,7 @@ class Answer:
                 yield []
             if cancel.is_set():
                 return None
-            scores = decoder.forward(prefix, prompt.ids[at : at + decoder.batch], gaze.rows(at, at + decoder.batch))
+            scores = decoder.forward(prefix, prompt.ids[at : at + decoder.batch], gaze)
             yield [PromptProgress(len(prefix.ids), len(prompt))]
         return None if cancel.is_set() else scores
 
@@ -179,7 +179,7 @@ class Answer:
             if text.stopped or self._output == room or cancel.is_set():
                 reason = "stop" if text.stopped else "length" if self._output == room else "cancelled"
                 break
-            scores = self._decoder.forward(prefix, [token])
+            scores = self._decoder.forward(prefix, [token], self._gaze)
         yield text.finish(cut=reason != "stop")
         self._raw = text.raw
         return reason
@@ -197,7 +197,7 @@ class Answer:
             if choices.decided is None:
                 if self._output == self._request.room:
                     return "length"
-                scores = self._decoder.forward(prefix, [token])
+                scores = self._decoder.forward(prefix, [token], self._gaze)
         self._raw = choices.decided
         yield [TextDelta(choices.decided)]
         return "stop"

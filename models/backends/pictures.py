@@ -13,11 +13,12 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import PIL.Image
 import torch
 
+from models.backends.mrope import Grid, Places
 from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import ImageSlot, Piece
@@ -28,10 +29,12 @@ from shared.messages import Detail, Image
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What stands for a picture: ids, with -1 for each of its own positions. Two with one `detail` were cut up alike."""
+    """What stands for a picture: ids, with -1 for each of its own positions. Two with one `detail` were cut up alike.
+    `grid`, rows and columns, where a model counts in three dimensions: then there is nothing but the picture's own positions."""
 
     ids: tuple[int, ...]
     detail: str = ""
+    grid: tuple[int, int] | None = None
 
 
 class Eyes(Protocol):
@@ -47,7 +50,7 @@ class Eyes(Protocol):
         """[positions, hidden]."""
         ...
 
-    def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, Any]:
         """What the model's `forward` takes for `ids` [1, n], some of them negative, and the rows for these."""
         ...
 
@@ -59,6 +62,7 @@ class Picture:
     image: Image
     begin: int
     end: int
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def prompt_of(pieces: Sequence[Piece], tokenizer: ChatTokenizer, eyes: Eyes | No
             continue
         layout = eyes.layout(*size_of(open_picture(piece.image)), count, piece.image.detail)
         shown = _shown(piece.image, layout)
-        pictures.append(Picture(piece.image, len(ids), len(ids) + len(layout.ids)))
+        pictures.append(Picture(piece.image, len(ids), len(ids) + len(layout.ids), layout.grid))
         ids += [shown if token_id < 0 else token_id for token_id in layout.ids]
     return Prompt(ids, tuple(pictures))
 
@@ -105,6 +109,15 @@ class Gaze:
         self._prompt = prompt
         self._eyes = eyes
         self._rows: dict[Picture, torch.Tensor] = {}
+        grids = [Grid(picture.begin, *picture.grid) for picture in prompt.pictures if picture.grid]
+        self._where = Places(len(prompt), grids) if grids else None
+
+    def inputs(self, ids: torch.Tensor, begin: int) -> dict[str, Any]:
+        """What the model's `forward` takes for `ids` [1, n], which come at `begin`, in the prompt or behind it."""
+        end = begin + ids.shape[1]
+        rows = self.rows(begin, end)
+        given = {"input_ids": ids} if rows is None or self._eyes is None else self._eyes.inputs(ids, rows)
+        return given if self._where is None else {**given, "position_ids": self._where.between(begin, end).to(ids.device)}
 
     def wanted(self, begin: int, end: int) -> list[Picture]:
         """Those with positions between `begin` and `end`, which are not encoded yet."""

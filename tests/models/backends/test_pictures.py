@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 import pytest
 import torch
-from transformers import AutoImageProcessor, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers import AutoImageProcessor, Gemma3Config, Gemma3ForConditionalGeneration
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
 from models import local
@@ -22,6 +22,7 @@ from models.backends.eyes import FAMILIES, blind, eyes_of
 from models.backends.generation import PREFILL_BATCH, Decoder
 from models.backends.pictures import Gaze, Layout, Prompt, prompt_of
 from models.backends.prefix_cache import Prefix
+from models.backends.qwen_eyes import QWEN_FAMILIES
 from models.backends.transformers_local import TransformersLocal
 from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
@@ -142,7 +143,7 @@ def scores_behind(engine: TransformersLocal, messages: Sequence[Message]) -> tor
     for at in range(len(prefix.ids), len(prompt), decoder.batch):
         for seen in gaze.wanted(at, at + decoder.batch):
             assert gaze.encode(seen, decoder.model, Cancel())
-        scores = decoder.forward(prefix, prompt.ids[at : at + decoder.batch], gaze.rows(at, at + decoder.batch))
+        scores = decoder.forward(prefix, prompt.ids[at : at + decoder.batch], gaze)
     decoder.caches.keep(prefix)
     return scores
 
@@ -228,7 +229,7 @@ def batched(decoder: Decoder, prompt: Prompt, size: int) -> torch.Tensor:
     for at in range(0, len(prompt), size):
         for seen in gaze.wanted(at, at + size):
             assert gaze.encode(seen, decoder.model, Cancel())
-        scores = decoder.forward(prefix, prompt.ids[at : at + size], gaze.rows(at, at + size))
+        scores = decoder.forward(prefix, prompt.ids[at : at + size], gaze)
         assert all(near.end > at + size for near in gaze._rows)  # what was read is given back
     return scores
 
@@ -380,16 +381,17 @@ class TestNative:
 
 
 def test_families_are_those_that_a_path_is_said_to_see_with() -> None:
-    assert FAMILIES.keys() == local.SEEING_FAMILIES
+    assert FAMILIES.keys() | QWEN_FAMILIES == local.SEEING_FAMILIES
 
 
 def test_models_with_other_eyes_say_so(cat: Image) -> None:
     sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**sizes, "num_key_value_heads": 1, "vocab_size": 400, "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}}
-    model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=text, vision_config={"depth": 1, "embed_dim": 16, "num_heads": 2}))
+    text = {**sizes, "num_key_value_heads": 1, "vocab_size": 400, "head_dim": 8}
+    vision = {**sizes, "image_size": 28, "patch_size": 14}
+    model = Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4))
     tokenizer = ChatTokenizer(tiny_tokenizer().backend_tokenizer)
     assert eyes_of(model, tokenizer, Path()) is None
-    with pytest.raises(BadRequest, match="qwen2_vl"):
+    with pytest.raises(BadRequest, match="gemma3"):
         prompt_of([ImageSlot(cat)], tokenizer, None, blind(model))
 
 
