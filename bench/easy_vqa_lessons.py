@@ -31,15 +31,15 @@ class Pictures:
     """The training pictures in memory, each with where its shape is."""
 
     def __init__(self, numbers: set[int]) -> None:
-        self._pixels = {number: np.array(PIL.Image.open(picture_file("train", number)).convert("RGB")) for number in numbers}
-        self._boxes = {number: box_of(pixels) for number, pixels in self._pixels.items()}
+        self._originals = {number: np.array(PIL.Image.open(picture_file("train", number)).convert("RGB")) for number in numbers}
+        self._boxes = {number: box_of(pixels) for number, pixels in self._originals.items()}
 
     def moved(self, numbers: Sequence[int], draw: random.Random) -> Tensor:
         """[n, 3, side, side], normalized: each with its shape at another place, or mirrored, or both."""
-        return torch.stack([normalized(PIL.Image.fromarray(self._moved(number, draw))) for number in numbers])
+        return torch.stack([normalized(PIL.Image.fromarray(self.pixels(number, draw))) for number in numbers])
 
-    def _moved(self, number: int, draw: random.Random) -> np.ndarray:
-        pixels, (top, bottom, left, right) = self._pixels[number], self._boxes[number]
+    def pixels(self, number: int, draw: random.Random) -> np.ndarray:
+        pixels, (top, bottom, left, right) = self._originals[number], self._boxes[number]
         down, across = draw.randint(-top, SIDE - bottom), draw.randint(-left, SIDE - right)
         moved = np.roll(pixels, (down, across), axis=(0, 1))  # what leaves at one edge and comes in at the other is background
         return np.ascontiguousarray(moved[:, ::-1] if draw.random() < 0.5 else moved)

@@ -69,7 +69,7 @@ def write_tokenizer(out: Path, asked: Sequence[Question]) -> None:
         sentence_iterator=itertools.chain(("user", "assistant"), (word for q in asked for word in (q.text, q.answer))),
         model_prefix=str(out / "tokenizer"), vocab_size=480, hard_vocab_limit=False, model_type="bpe", byte_fallback=True,
         normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False, pad_id=-1,
-        user_defined_symbols=["[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]"], minloglevel=2,
+        user_defined_symbols=[XCOMPOSER2.end, XCOMPOSER2.start], minloglevel=2,
     )  # fmt: skip
     (out / "tokenizer.vocab").unlink()
     marks = {token: {"content": token, "special": True} for token in (XCOMPOSER2.end, XCOMPOSER2.start)}

@@ -67,7 +67,7 @@ def test_a_moved_shape_is_whole() -> None:
     pictures, draw = Pictures({0}), random.Random(0)
     sizes, places = set(), set()
     for _ in range(20):
-        pixels = pictures._moved(0, draw)
+        pixels = pictures.pixels(0, draw)
         top, bottom, left, right = box_of(pixels)
         sizes.add((bottom - top, right - left))
         places.add((top, left))

@@ -1,0 +1,48 @@
+"""The small model that is kept here really looks: right about pictures it never saw, and wrong as soon as another one is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.easy_vqa import FOLDER, Ask, kind_of, sampled, score, through_engine
+from bench.easy_vqa_data import Question, other_pictures, questions
+from models import local
+
+ASKED = sampled(questions("test"), 60)
+WITHOUT_LOOKING = 0.67
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    with through_engine(FOLDER) as asking:
+        yield asking
+
+
+def test_held_out_questions_are_answered(ask: Ask) -> None:
+    scores = score(ask, ASKED)
+    assert scores["all"] > 0.85 and scores["colour"] > 0.85 and scores["shape"] > 0.7
+
+
+def test_with_another_picture_the_answers_are_about_that_one(ask: Ask) -> None:
+    swapped = other_pictures(ASKED)
+    assert score(ask, swapped)["all"] < WITHOUT_LOOKING + 0.03
+    open_ones = [question for question in swapped if kind_of(question) != "yes or no"]
+    assert score(ask, open_ones)["all"] < 0.5
+
+
+def test_the_folder_is_a_model_like_any_other() -> None:
+    spec = local.spec_of_path(FOLDER)
+    assert spec.dialect == "xcomposer2" and "image" in spec.capabilities and spec.size_bytes < 15_000_000
+    assert {file.suffix for file in FOLDER.iterdir()} == {".json", ".safetensors", ".model", ".md"}
+
+
+def test_a_score_counts_whole_answers() -> None:
+    asked = [
+        Question("is there a circle?", "yes", 1),
+        Question("what color is the shape?", "red", 1),
+        Question("what shape is present?", "circle", 1),
+    ]
+    replies = {"is there a circle?": "yes", "what color is the shape?": " red\n", "what shape is present?": "a circle"}
+    assert score(lambda question: replies[question.text], asked) == {"all": 2 / 3, "yes or no": 1, "colour": 1, "shape": 0}
