@@ -62,7 +62,7 @@ class QwenEyes:
 
     def inputs(self, ids: torch.Tensor, rows: torch.Tensor) -> dict[str, Any]:
         """As if the tower had just read them: the model itself puts the rows in their places, of all layers."""
-        first, *deeper = torch.split(rows, self._model.config.get_text_config().hidden_size, dim=-1)  # type: ignore[no-untyped-call]
+        first, *deeper = torch.split(rows, self._model.config.get_text_config().hidden_size, dim=-1)
         seen = _Seen(pooler_output=[first], deepstack_features=[[layer] for layer in deeper])
         return {"input_ids": ids.where(ids >= 0, self._model.config.image_token_id), "mm_encoder_outputs": {"image": seen}}
 
