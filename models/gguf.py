@@ -15,7 +15,8 @@ from shared.errors import ModelUnavailable
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_MARKS = (3, 4)  # token types: control, user defined
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # token types
+_MARKS = (_CONTROL, _USER_DEFINED)
 # ggml type -> (elements a block, bytes a block)
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36), 10: (256, 84), 11: (256, 110),
@@ -28,11 +29,13 @@ _BLOCKS = {
 @dataclass(frozen=True, slots=True)
 class Header:
     """`metadata` by key; `tokens` only those a caller asked to look for, present in the vocabulary; `marks` those that the file
-    says are no ordinary text; `least_bytes` is how long the file must be for every tensor of a known type to lie inside it."""
+    says are no ordinary text; `specials` by id those that llama.cpp finds in a text when it looks for special tokens, without those
+    of plain words and blanks; `least_bytes` is how long the file must be for every tensor of a known type to lie inside it."""
 
     metadata: dict[str, Any]
     tokens: frozenset[str]
     marks: frozenset[str]
+    specials: dict[int, str]
     bos_token: str
     eos_token: str
     least_bytes: int
@@ -97,9 +100,11 @@ class _Reader:
             elif not isinstance(value, list):
                 metadata[key] = value
         bos, eos = (_integer(metadata.get(f"tokenizer.ggml.{name}_token_id"), -1) for name in ("bos", "eos"))
+        marks = frozenset(token for token, kind in zip(tokens, kinds, strict=False) if kind in _MARKS and set(token) & set("<>[]|"))
+        known = enumerate(zip(tokens, kinds, strict=False))
         return Header(
-            metadata, frozenset(look_for) & frozenset(tokens),
-            frozenset(token for token, kind in zip(tokens, kinds, strict=False) if kind in _MARKS and set(token) & set("<>[]|")),
+            metadata, frozenset(look_for) & frozenset(tokens), marks,
+            {at: token for at, (token, kind) in known if token and (kind in (_UNKNOWN, _CONTROL) or token in marks)},
             tokens[bos] if 0 <= bos < len(tokens) else "", tokens[eos] if 0 <= eos < len(tokens) else "",
             self._tensors(n_tensors, metadata),
         )  # fmt: skip

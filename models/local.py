@@ -10,7 +10,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from models import gguf
+from models import gguf, projectors
 from models.prompts.chat_template import ChatTemplate, default_of
 from shared import chatml
 from shared.chatml import Dialect
@@ -31,7 +31,7 @@ def spec_of_path(path: Path) -> ModelSpec:
 
     Raises `ModelUnavailable` where there is no such model, and `BadRequest` where nothing says how to talk to it."""
     if path.is_dir():
-        ggufs = sorted(path.glob("*.gguf"))
+        ggufs = sorted(file for file in path.glob("*.gguf") if not projectors.is_projector(file.name))
         if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
             return spec_of_folder(path)
         if len(ggufs) != 1:
@@ -55,10 +55,12 @@ def dialect_of_header(header: gguf.Header) -> Dialect:
 
 
 def template_of_header(header: gguf.Header, dialect: Dialect) -> ChatTemplate | None:
-    """The GGUF's own template, where that is its dialect."""
+    """The GGUF's own template, where that is its dialect; a picture stands where it writes one, or as a text where it knows none."""
     if dialect.name != chatml.TEMPLATE.name:
         return None
-    return ChatTemplate(header.template, tokens={"bos_token": header.bos_token, "eos_token": header.eos_token}, marks=header.marks)
+    image = next((token for token in chatml.PICTURES_OF_TEMPLATES if token in header.template), "")
+    tokens = {"bos_token": header.bos_token, "eos_token": header.eos_token}
+    return ChatTemplate(header.template, tokens=tokens, marks=header.marks, image_token=image, pictures_as_text=True)
 
 
 def default_system_of(template: str, dialect: Dialect) -> str:
@@ -78,13 +80,18 @@ def default_system_of(template: str, dialect: Dialect) -> str:
 
 
 def spec_of_gguf(path: Path, *, whole: int = 0) -> ModelSpec:
-    """The spec of a GGUF file, or of the one of `whole` bytes that `path` is the beginning of."""
+    """The spec of a GGUF file, or of the one of `whole` bytes that `path` is the beginning of. It sees with a projector beside it."""
     header = gguf.read_header(path, look_for=(chatml.ACTION_START,), whole=whole)
+    if projectors.is_projector(path.name) and header.metadata.get("general.architecture") == "clip":
+        raise ModelUnavailable(f"{path.name} is the projector of a model, not a model.", "Give the path of the model beside it.")
+    projector = projectors.beside(path)
+    sees: frozenset[Capability] = frozenset({"image"} if projector else ())
     dialect = dialect_of_header(header)
     return ModelSpec(
         id=_id(path.stem), backend="llama_cpp", sources=(Source("path", str(path.resolve())),), dialect=dialect.name,
-        capabilities=_capabilities({}, dialect, header.template), context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
-        default_system=default_system_of(header.template, dialect), parallel=2, size_bytes=whole or path.stat().st_size,
+        capabilities=_capabilities({}, dialect, header.template) | sees, context=min(header.context or CONTEXT_LIMIT, CONTEXT_LIMIT),
+        default_system=default_system_of(header.template, dialect), parallel=2,
+        size_bytes=(whole or path.stat().st_size) + (projector.stat().st_size if projector else 0),
         licence=str(header.metadata.get("general.license", "")),
     )  # fmt: skip
 

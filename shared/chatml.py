@@ -93,10 +93,10 @@ CALL_START, CALL_END, THINK_START, THINK_END = "<tool_call>", "</tool_call>", "<
 # What transformers' processors write around a picture: its begin and end; before each part, for the whole one, for one part.
 INTERNVL_PICTURE = ("<img>", "</img>")
 IDEFICS3_PICTURE = ("<fake_token_around_image>", "<global-img>", "<row_{row}_col_{column}>")
+PICTURES_OF_TEMPLATES = ("<image>", "<start_of_image>", "[IMG]", "<|image|>")  # what some write where llama.cpp puts the rest
 # Around the name and the place of what an answer points at: Qwen-VL and InternVL, then Qwen2-VL; PaliGemma, Florence-2: a number each.
 POINTING = ("<ref>", "</ref>", "<box>", "</box>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>")
 POINTING_NUMBER = r"<loc(_?)(\d{1,4})>"
-
 # What a backend must let through as text for those who read answers to see it, although the tokenizer calls it special.
 PRESERVED = (ACTION_START, ACTION_END, PLUGIN_MARK, INTERPRETER_MARK, CALL_START, CALL_END, THINK_START, THINK_END, *POINTING)
 

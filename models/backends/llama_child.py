@@ -2,15 +2,20 @@
 
 Run by path, never imported. The first line of standard input is its configuration as JSON (the key is not in the arguments
 or the environment, where other users could read it); it answers with one JSON line, then serves until standard input
-closes, so it cannot outlive its parent. Knows no prompt and no model beyond the path it is given.
+closes, so it cannot outlive its parent. With a `projector` it takes pictures, each in the place of the configured `marker`.
+Knows no prompt and no model beyond the paths it is given.
 """
 
 import json
 import os
 import sys
 
+# Whose template is never used: we render prompts. This one only lets it count a picture by itself.
+BARE_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
+
 
 def main() -> None:
+    os.environ["GGML_NO_BACKTRACE"] = "1"  # where there is a debugger, the end of the log would be its words instead of the reason
     import xllamacpp
 
     config = json.loads(sys.stdin.readline())
@@ -32,6 +37,11 @@ def main() -> None:
     params.cors_origins = ""
     params.ui = False
     params.endpoint_slots = params.endpoint_props = False
+    if config["projector"]:
+        os.environ["LLAMA_MEDIA_MARKER"] = config["marker"]
+        params.mmproj.path = config["projector"]
+        params.mmproj_use_gpu = config["gpu_layers"] != 0
+        params.chat_template = BARE_TEMPLATE
     server = xllamacpp.Server(params)
     sys.stdout.write(json.dumps({"address": server.listening_address}) + "\n")
     sys.stdout.flush()

@@ -13,41 +13,38 @@ import contextlib
 import json
 import os
 import secrets
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
-from models import gguf, local
+from models import gguf, local, projectors
 from models.backends import llama_failure
+from models.backends.llama_pictures import Sight
+from models.backends.llama_process import Child
 from models.connection import Line
 from models.downloads import verified
-from models.environment import without_secrets
 from shared import chatml
 from shared.chatml import Control, Dialect, ImageSlot, Piece, Plain
-from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
-from shared.errors import BadRequest, DemoError, ModelUnavailable
+from shared.engine import Cancel, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
+from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, DoneReason, Event, PromptProgress, Usage
-from shared.messages import Message
+from shared.messages import Detail, Message
 from shared.tag_router import StopStrings, TagRouter, starts_thinking, tags_for
 
 SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]  # transformers' order; llama.cpp's own has the temperature last
 BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
-START_SECONDS = 600  # a 20B model on a slow disk
-SILENCE_SECONDS = 600  # one prefill batch of a large model on a small machine stays far below
+WHOLE_PICTURE = 2048  # as BATCH, for projectors whose pictures are read at once: llama.cpp takes them in one batch or not at all
+READ_AT_ONCE = "gemma"  # how the kinds begin that look back and forth inside a picture
 
 
 class LlamaCpp:
     """An `Engine` over a running child."""
 
-    def __init__(self, spec: ModelSpec, dialect: Dialect, child: _Child, header: gguf.Header) -> None:
+    def __init__(self, spec: ModelSpec, dialect: Dialect, child: Child, header: gguf.Header) -> None:
         self._spec, self._dialect, self._child = spec, dialect, child
         self._template, self._divided = local.template_of_header(header, dialect), chatml.divider(header.marks)
         # A conversation's old turns are not tokenized again. Of the child, not of this: an engine that refers to itself stays.
@@ -59,16 +56,17 @@ class LlamaCpp:
         cancel = cancel if cancel is not None else Cancel()
         began = time.monotonic()
         pieces = self._pieces(messages, tools)
-        prompt = self._ids(pieces)
-        if len(prompt) >= self._spec.context:
+        size = self._size(pieces)
+        if size >= self._spec.context:
             raise BadRequest(
-                f"The conversation takes {len(prompt):,} tokens, and {self._spec.id} reads at most {self._spec.context:,}.",
+                f"The conversation takes {size:,} tokens, and {self._spec.id} reads at most {self._spec.context:,}.",
                 "Shorten the message, or start a new conversation.",
             )
-        yield PromptProgress(0, len(prompt))
+        request = _request(self._prompt(pieces), sampling, self._spec.context)
+        yield PromptProgress(0, size)
         router = TagRouter(tags_for(self._dialect, tools=bool(tools)), thinking=starts_thinking(pieces))
-        answer = _Answer(router, StopStrings(sampling.stop), len(prompt), began)
-        with contextlib.closing(self._chunks(_request(prompt, sampling, self._spec.context), cancel)) as chunks:
+        answer = _Answer(router, StopStrings(sampling.stop), size, began)
+        with contextlib.closing(self._chunks(request, cancel)) as chunks:
             for chunk in chunks:
                 yield from answer.read(chunk)
                 if answer.stopped:
@@ -76,7 +74,7 @@ class LlamaCpp:
         yield from answer.end(cancelled=cancel.is_set())
 
     def count(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> int:
-        return len(self._ids(self._pieces(messages, tools)))
+        return self._size(self._pieces(messages, tools))
 
     def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
         return chatml.as_text(self._pieces(messages, tools))
@@ -89,6 +87,12 @@ class LlamaCpp:
     def _pieces(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Piece, ...]:
         told = chatml.with_default_system(messages, self._spec.default_system)
         return self._template.render(told, tools) if self._template else chatml.render(told, self._dialect, tools)
+
+    def _size(self, pieces: Sequence[Piece]) -> int:
+        return len(self._ids(pieces))
+
+    def _prompt(self, pieces: Sequence[Piece]) -> object:
+        return self._ids(pieces)
 
     def _ids(self, pieces: Sequence[Piece]) -> list[int]:
         ids: list[int] = []
@@ -123,6 +127,27 @@ class LlamaCpp:
             client.close()
 
 
+class SeeingLlamaCpp(LlamaCpp):
+    """One whose child has a projector. It shows pictures; a prompt without them is that of its parent."""
+
+    def __init__(self, spec: ModelSpec, dialect: Dialect, child: Child, header: gguf.Header, marker: str, tile: int) -> None:
+        super().__init__(spec, dialect, child, header)
+        self._sight = Sight(spec.id, child, self._tokens, header, marker, tile)
+
+    def picture_tokens(self, width: int, height: int, *, pictures: int = 1, detail: Detail = "auto") -> int:
+        return self._sight.picture_tokens(width, height, detail)
+
+    def _size(self, pieces: Sequence[Piece]) -> int:
+        return self._sight.count(pieces) if _shows(pieces) else super()._size(pieces)
+
+    def _prompt(self, pieces: Sequence[Piece]) -> object:
+        return self._sight.prompt(pieces) if _shows(pieces) else super()._prompt(pieces)
+
+
+def _shows(pieces: Sequence[Piece]) -> bool:
+    return any(isinstance(piece, ImageSlot) for piece in pieces)
+
+
 class _Answer:
     """Turns the server's chunks into events and remembers what `Usage` needs."""
 
@@ -138,7 +163,7 @@ class _Answer:
         if "error" in chunk:
             raise ModelUnavailable(f"The model stopped: {chunk['error'].get('message', chunk['error'])}.", "Ask again.")
         if progress := chunk.get("prompt_progress"):
-            self._cached = progress["cache"]
+            self._cached, self._prompt_tokens = progress["cache"], progress["total"]
             yield PromptProgress(progress["cache"] + max(0, progress["processed"] - progress["cache"]), progress["total"])
             return
         self._output = chunk.get("tokens_predicted", self._output)
@@ -161,119 +186,30 @@ class _Answer:
         )
 
 
-class _Child:
-    """The process, its address and its log. `stop` may be called at any time, from any thread."""
-
-    def __init__(self, spec: ModelSpec, path: Path) -> None:
-        self._name = spec.id
-        self._key = secrets.token_urlsafe(24)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the child
-        self._lock = threading.Lock()
-        self._stopped = False
-        self.address = ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("llama_child.py"))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=without_secrets(os.environ), start_new_session=True,
-        )  # fmt: skip
-        config = {"model": str(path), "key": self._key, "slots": slots(spec), "context": spec.context, **_settings(spec)}
-        with contextlib.suppress(BrokenPipeError):  # it died at once: `wait_ready` says why
-            self._input.write(json.dumps(config).encode() + b"\n")
-            self._input.flush()
-
-    def wait_ready(self, cancel: Cancel) -> None:
-        """Until the model is loaded. Raises `Cancelled`, or `ModelUnavailable` with the end of the log."""
-        timer = threading.Timer(START_SECONDS, self._process.terminate)
-        timer.daemon = True
-        timer.start()
-        unsubscribe = cancel.subscribe(self.stop)
-        try:
-            line = self._output.readline()
-        except ValueError:
-            line = b""  # `stop` closed it before this line was reached
-        finally:
-            unsubscribe()
-            timer.cancel()
-        if cancel.is_set():
-            raise Cancelled
-        if not line:
-            self._process.wait()
-            raise self.failure(loading=True)
-        self.address = json.loads(line)["address"]
-
-    def client(self, line: Line | None = None) -> httpx.Client:
-        """A client for one request: the server drops idle connections without a word, so none is used twice."""
-        return httpx.Client(
-            base_url=self.address, headers={"Authorization": f"Bearer {self._key}", "Connection": "close"}, trust_env=False,
-            timeout=httpx.Timeout(SILENCE_SECONDS, connect=10), event_hooks=line.hooks if line else {},
-        )  # fmt: skip
-
-    def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
-        body = {"content": text, "parse_special": special, "add_special": False}
-        try:
-            with self.client() as client:
-                response = client.post("/tokenize", json=body)
-            response.raise_for_status()
-            return tuple(response.json()["tokens"])
-        except httpx.HTTPError as error:
-            raise self.failure() from error
-
-    def failure(self, *, loading: bool = False) -> DemoError:
-        """Why the child does not answer, in words."""
-        if self._stopped:
-            return ModelUnavailable(f"{self._name} was unloaded during the answer.", "Ask again.")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # its connection is gone; let the process finish dying
-        return llama_failure.of_child(self._name, self._process.returncode, self.log_tail(40), loading=loading)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            if self._process.poll() is None:
-                self._process.terminate()
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._input, self._output):
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-    def log_tail(self, lines: int) -> str:
-        size = os.fstat(self._log.fileno()).st_size
-        raw = os.pread(self._log.fileno(), 16384, max(0, size - 16384))
-        return "\n".join(raw.decode("utf-8", "replace").splitlines()[-lines:])
-
-    @property
-    def _input(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    @property
-    def _output(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-
 def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel: Cancel) -> LlamaCpp:
-    """Start a child for the GGUF file at `path` (or the one in that folder) and wait until it is ready.
+    """Start a child for the GGUF file at `path` (or the one of its source in that folder) and wait until it is ready.
 
-    Raises `ModelUnavailable` for a file that is no whole GGUF, before anything is started, and when the child fails."""
+    Raises `ModelUnavailable` for a file that is no whole GGUF, or a projector that is not there or none, before anything is
+    started, and when the child fails."""
     no_unknown_options(spec, {"threads", "gpu_layers", "batch"})
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no file.", "Check its sources in the catalog.")
+    path, projector = projectors.files_of(spec, path)
     if not path.is_file():
         raise ModelUnavailable(f"There is no model at {path}.", "Download it again, or check the path.")
     header = gguf.read_header(path, look_for=(chatml.ACTION_START,))
-    verified.check(spec, path, cancel)
+    if projector is None and "image" in spec.capabilities:
+        raise projectors.missing(spec, path)
+    eyes = projectors.read(projector) if projector is not None else None
+    for file in (path, projector) if projector is not None else (path,):
+        verified.check(spec, file, cancel)
     dialect = local.dialect_of_header(header) if header.template else chatml.DIALECTS[spec.dialect]
-    child = _Child(spec, path)
+    marker = f"<__media_{secrets.token_hex(16)}__>"
+    child = Child(spec.id, {**_settings(spec, eyes), "model": str(path), "projector": str(projector or ""), "marker": marker})
     try:
         child.wait_ready(cancel)
+        if eyes is not None:
+            return SeeingLlamaCpp(spec, dialect, child, header, marker, eyes.tile)
     except BaseException:
         child.stop()
         raise
@@ -294,12 +230,14 @@ def cpu_budget() -> int:
     return count
 
 
-def _settings(spec: ModelSpec) -> dict[str, int]:
-    defaults = {"threads": cpu_budget(), "gpu_layers": -1, "batch": BATCH}
-    return {name: int(str(spec.options.get(name, default))) for name, default in defaults.items()}
+def _settings(spec: ModelSpec, eyes: projectors.Projector | None) -> dict[str, Any]:
+    batch = WHOLE_PICTURE if eyes is not None and eyes.kind.startswith(READ_AT_ONCE) else BATCH
+    defaults = {"threads": cpu_budget(), "gpu_layers": -1, "batch": batch}
+    options = {name: int(str(spec.options.get(name, default))) for name, default in defaults.items()}
+    return {**options, "slots": slots(spec), "context": spec.context}
 
 
-def _request(prompt: list[int], sampling: Sampling, context: int) -> dict[str, Any]:
+def _request(prompt: object, sampling: Sampling, context: int) -> dict[str, Any]:
     request = {
         "prompt": prompt, "stream": True, "cache_prompt": True, "return_progress": True, "n_predict": sampling.max_tokens,
         "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": 0.0,

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models import gguf
+from models import gguf, projectors
 from models.memory.plan import CPU, Need
 from shared.engine import ModelSpec
 from shared.errors import ModelUnavailable
@@ -59,14 +59,15 @@ def need(spec: ModelSpec, path: Path | None, device: str = CPU, dtype: str = "")
 
 def _llama(spec: ModelSpec, path: Path | None) -> Need:
     weights, per_token, context = spec.size_bytes, spec.cache_bytes, spec.context
+    path, projector = projectors.files_of(spec, path) if path is not None else (None, None)
     if path is not None and path.is_file():
-        weights = path.stat().st_size
+        weights = path.stat().st_size + (projector.stat().st_size if projector is not None else 0)
         header = _gguf_metadata(path)
         per_token = per_token or _gguf_cache(header)
         context = context or _positive(header.get(f"{header.get('general.architecture')}.context_length"))
     slots = spec.parallel or 2  # conversations the child keeps, each with the whole context
     cache = per_token * (context or DEFAULT_CONTEXT) * slots
-    working = LLAMA_PROCESS + weights // SLACK if weights else 0
+    working = LLAMA_PROCESS + weights // SLACK + (PICTURES_WORKING if "image" in spec.capabilities else 0) if weights else 0
     return Need(weights, cache, working, dtype="gguf", estimated=not (weights and per_token))
 
 

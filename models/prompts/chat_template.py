@@ -44,12 +44,16 @@ def default_of(template: object) -> str:
 
 class ChatTemplate:
     """`source` with the special tokens it may name (`bos_token`, …), the `marks` of its tokenizer, and the token that stands
-    for a picture in its output (empty: it takes none). Starts its process with the first rendering; `close` ends it."""
+    for a picture in its output (empty: it takes none, unless `pictures_as_text`: one stands where its text would, whatever the
+    template knows of pictures). Starts its process with the first rendering; `close` ends it."""
 
-    def __init__(self, source: str, *, tokens: Mapping[str, str], marks: Iterable[str] = (), image_token: str = "") -> None:
+    def __init__(
+        self, source: str, *, tokens: Mapping[str, str], marks: Iterable[str] = (), image_token: str = "", pictures_as_text: bool = False
+    ) -> None:  # fmt: skip
         self._source = source
         self._tokens = dict(tokens)
         self._image_token = image_token
+        self._as_text = pictures_as_text and not image_token
         known = sorted({*marks, image_token} - {""}, key=len, reverse=True)
         self._marks = re.compile("(" + "|".join(re.escape(mark) for mark in known) + ")") if known else None
         self._lock = threading.Lock()
@@ -64,18 +68,18 @@ class ChatTemplate:
         if not messages:
             raise BadRequest("There is nothing to answer.", "Write a message first.")
         pictures = [part for message in messages for part in message.parts if isinstance(part, Image)]
-        if pictures and not self._image_token:
+        if pictures and not self._image_token and not self._as_text:
             raise BadRequest("This model reads text only.", "Remove the picture, or choose a model that sees pictures.")
         why = ""
-        for attempt in attempts(messages, bool(pictures)):
-            wire = Wire(as_list=attempt.as_list)
+        for attempt in attempts(messages, bool(pictures) and not self._as_text):
+            wire = Wire(as_list=attempt.as_list, pictures_as_text=self._as_text)
             request = {**wire.request(attempt.messages, tools), "tokens": self._tokens}
             answer = self._ask(request)
             if "error" in answer:
                 why = why or str(answer["error"])
                 continue
-            if self._is_whole(answer["pieces"], wire.needed, len(pictures)):
-                return tuple(merged(self._pieces(answer["pieces"], iter(pictures))))
+            if self._is_whole(answer["pieces"], wire, len(pictures)):
+                return tuple(merged(self._pieces(answer["pieces"], iter(pictures), wire.pictures)))
             why = why or "it leaves out a part of the conversation"
         raise BadRequest(f"The model's chat template refuses this conversation: {why}.", "Start a new one, or choose another model.")
 
@@ -103,14 +107,19 @@ class ChatTemplate:
     def _split(self, text: str) -> list[str]:
         return [part for part in self._marks.split(text) if part] if self._marks else [text]
 
-    def _is_whole(self, pieces: Sequence[tuple[str, str]], needed: set[str], pictures: int) -> bool:
+    def _is_whole(self, pieces: Sequence[tuple[str, str]], wire: Wire, pictures: int) -> bool:
         """Whether every text and picture came out, and none as the list it came in."""
         own = [text for origin, text in pieces if not origin]
-        slots = sum(self._split(text).count(self._image_token) for text in own)
-        return needed <= {origin for origin, _ in pieces} and slots == pictures and not any(_PRINTED_LIST in text for text in own)
+        slots = sum(origin in wire.pictures for origin, _ in pieces)
+        if self._image_token:
+            slots += sum(self._split(text).count(self._image_token) for text in own)
+        return wire.needed <= {origin for origin, _ in pieces} and slots == pictures and not any(_PRINTED_LIST in text for text in own)
 
-    def _pieces(self, pieces: Iterable[tuple[str, str]], pictures: Iterator[Image]) -> Iterator[Piece]:
+    def _pieces(self, pieces: Iterable[tuple[str, str]], pictures: Iterator[Image], named: Mapping[str, Image]) -> Iterator[Piece]:
         for origin, text in pieces:
+            if origin in named:
+                yield ImageSlot(named[origin])
+                continue
             for part in [text] if origin else self._split(text):
                 if origin or self._marks is None or not self._marks.fullmatch(part):
                     yield Plain(part)

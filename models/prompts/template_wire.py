@@ -41,12 +41,14 @@ def attempts(messages: Sequence[Message], pictures: bool) -> Iterator[Attempt]:
 
 @dataclass(slots=True)
 class Wire:
-    """A conversation in the shape that templates read, with a name for each text."""
+    """A conversation in the shape that templates read, with a name for each text, and with `pictures_as_text` for each picture."""
 
     as_list: bool
+    pictures_as_text: bool = False
     nonce: str = field(default_factory=lambda: "".join(secrets.choice(string.ascii_lowercase) for _ in range(24)))
     texts: dict[str, str] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)  # what a system message or a person wrote must come out
+    pictures: dict[str, Image] = field(default_factory=dict)
 
     def request(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> dict[str, Any]:
         last, opened = messages[-1], ""
@@ -77,12 +79,21 @@ class Wire:
         if any(isinstance(part, ToolResult) for part in message.parts):
             raise BadRequest("A tool's result belongs in a tool message.")
         calls = [self._call(part) for part in message.parts if isinstance(part, ToolCall)]
-        content = [{"type": "image"} if part is None else {"type": "text", "text": self._name(part)} for part in _content(message)]
+        content = [self._part(part) for part in _content(message)]
         names = [part["text"] for part in content if "text" in part]
         if message.role != "assistant":
             self.needed.update(name for name in names if self.texts[name].strip())
         wire: dict[str, Any] = {"role": message.role, "content": content if self.as_list else "".join(names)}
         yield {**wire, "tool_calls": calls} if calls else wire
+
+    def _part(self, part: str | Image) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": "text", "text": self._name(part)}
+        if not self.pictures_as_text:
+            return {"type": "image"}
+        name = self._name("picture")
+        self.pictures[name] = part
+        return {"type": "text", "text": name}
 
     def _results(self, message: Message) -> Iterator[dict[str, Any]]:
         for part in message.parts:
@@ -111,13 +122,13 @@ class Wire:
         return self._name(value) if isinstance(value, str) and value not in _JSON_TYPES else value
 
 
-def _content(message: Message) -> list[str | None]:
-    """Its texts, those side by side as one, and None for a picture; thoughts are shown, not sent back."""
-    content: list[str | None] = []
+def _content(message: Message) -> list[str | Image]:
+    """Its texts, those side by side as one, and its pictures; thoughts are shown, not sent back."""
+    content: list[str | Image] = []
     for part in message.parts:
         if isinstance(part, Image):
-            content.append(None)
+            content.append(part)
         elif isinstance(part, Text) and part.text:
-            before = content.pop() if content and content[-1] is not None else ""
+            before = content.pop() if content and isinstance(content[-1], str) else ""
             content.append(f"{before}{part.text}")
     return content
