@@ -92,9 +92,12 @@ def over_http(url: str, model: str) -> Iterator[Ask]:
     from gradio_client import Client, handle_file
 
     client = Client(url, verbose=False)
-    yield lambda question: str(
-        client.predict([handle_file(picture_file("test", question.picture))], question.text, model, api_name="/vision")
-    )
+
+    def ask(question: Question) -> str:
+        files = [handle_file(picture_file("test", question.picture))]
+        return str(client.predict(images=files, question=question.text, model=model, temperature=0, api_name="/vision"))
+
+    yield ask
 
 
 if __name__ == "__main__":

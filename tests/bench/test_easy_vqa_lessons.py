@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,16 @@ import pytest
 import torch
 
 from bench import easy_vqa_train
-from bench.easy_vqa_data import COLOURS, SHAPES, SIDE, Question, other_pictures, picture_file, questions, what_is_seen
-from bench.easy_vqa_lessons import NO_LOSS, Lessons, Pictures, box_of
+from bench.easy_vqa_data import COLOURS, SHAPES, SIDE, Question, message, other_pictures, picture_file, questions, what_is_seen
+from bench.easy_vqa_lessons import ASKED, NO_LOSS, TURNS, Batch, Lessons, Pictures, box_of
 from models.architectures import load_tokenizer
 from models.architectures.plora import NOTHING
 from models.architectures.xcomposer2 import InternLMXComposer2ForCausalLM
+from models.backends.eyes import XComposer2Eyes, blind
+from models.backends.pictures import prompt_of
 from models.prompts.tokenizer import ChatTokenizer
+from shared.chatml import XCOMPOSER2, render
+from shared.messages import Message, assistant, user
 
 ABOUT = [question for question in questions("train") if question.picture in (0, 1)]
 Made = tuple[InternLMXComposer2ForCausalLM, Lessons]
@@ -31,36 +36,46 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return model, Lessons(ABOUT, tokenizer, model)
 
 
-def test_a_batch_of_several_questions_computes_what_each_prompt_alone_does(made: Made) -> None:
+def test_a_batch_computes_what_each_prompt_alone_does(made: Made) -> None:
+    """Rows of questions beside each other and rows of conversations, together in one batch."""
     model, lessons = made
-    batch = lessons.batch([0, 1], random.Random(3))
-    pixels = Pictures({0, 1}).moved([0, 1], random.Random(4))
+    draw, begin = random.Random(3), len(lessons.prefix)
+    rows = [lessons.questions(0, draw), lessons.conversation(1, draw)]
+    batch = Batch.of(rows)
     hooks = easy_vqa_train.plora_for_batches(model, lessons.prefix)
     with torch.inference_mode():
-        rows = model.encode_images(pixels)
-        embeds, _ = model.embed(batch.ids, torch.cat([*rows]))
+        seen = model.encode_images(Pictures({0, 1}).moved([0, 1], draw))
+        embeds, _ = model.embed(batch.ids, torch.cat([*seen]))
         together = model.output(model.model(embeds, NOTHING, batch.mask, batch.positions, None, False).last_hidden_state)
         for hook in hooks:
             hook.remove()
-        for picture in (0, 1):
-            starts = (batch.positions[picture] == len(lessons.prefix)).nonzero().flatten().tolist()
-            ends = [*starts[1:], int((batch.targets[picture] != NO_LOSS).nonzero()[-1]) + 2]
-            assert len(starts) == 5
-            for start, end in zip(starts, ends, strict=True):
-                alone = torch.cat([torch.tensor(lessons.prefix), batch.ids[picture, start:end]])[None]
-                embeds, mask = model.embed(alone, rows[picture])
-                expected = model(inputs_embeds=embeds, image_mask=mask).logits[0, len(lessons.prefix) :]
-                torch.testing.assert_close(together[picture, start:end], expected, atol=1e-4, rtol=1e-4)
+        for number, row in enumerate(rows):
+            starts = [at for at, position in enumerate(row.positions) if position == begin]
+            assert len(starts) == (1 if number else ASKED)
+            for start, end in pairwise([*starts, len(row.ids)]):
+                embeds, mask = model.embed(torch.tensor([lessons.prefix + row.ids[start:end]]), seen[number])
+                alone = model(inputs_embeds=embeds, image_mask=mask).logits[0, begin:]
+                torch.testing.assert_close(together[number, start:end], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_conversation_is_the_prompt_of_the_engine(made: Made) -> None:
+    model, lessons = made
+    row = lessons.conversation(0, random.Random(5))
+    asked = [question for question in ABOUT if question.picture == 0]
+    turns = random.Random(5).sample(asked, TURNS)
+    told: list[Message] = [message(turns[0].text, picture_file("train", 0)), assistant(turns[0].answer)]
+    for question in turns[1:]:
+        told += [user(question.text), assistant(question.answer)]
+    prompt = prompt_of(render(told, XCOMPOSER2), lessons.tokenizer, XComposer2Eyes(model), blind(model))
+    assert row.ids[:-1] == [max(number, -1) for number in prompt.ids] and row.positions == [*range(len(row.ids))]
 
 
 def test_only_answers_are_learnt(made: Made) -> None:
-    lessons = made[1]
-    batch = lessons.batch([0], random.Random(3))
-    wanted = batch.targets[0][batch.targets[0] != NO_LOSS]
-    end = int(wanted[-1])
-    assert int((wanted == end).sum()) == 5 and len(wanted) >= 10
-    for at in (batch.targets[0] != NO_LOSS).nonzero().flatten().tolist():
-        assert batch.targets[0, at] == batch.ids[0, at + 1]
+    batch = made[1].batch([0, 1], random.Random(3))
+    for ids, targets in zip(batch.ids, batch.targets, strict=True):
+        places = (targets != NO_LOSS).nonzero().flatten()
+        assert ASKED <= int((targets == targets[places[-1]]).sum()) <= TURNS  # so often an answer ends
+        assert torch.equal(targets[places], ids[places + 1])
 
 
 def test_a_moved_shape_is_whole() -> None:
