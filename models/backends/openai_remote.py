@@ -29,6 +29,7 @@ import openai
 
 from models.openai.endpoint import Call, Endpoint
 from models.openai.errors import Asked, explain, not_openai, server_text
+from models.openai.picture_data import shortened
 from models.openai.wire import Answer, Server, messages_to_wire, read_choice, read_server, sampling_to_wire, tools_to_wire
 from shared import chatml
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec
@@ -142,8 +143,8 @@ class OpenAIRemote:
         return answer.prompt_tokens
 
     def prompt_text(self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()) -> str:
-        """The JSON that is sent: what the server makes of it, only the server knows."""
-        return json.dumps(self._conversation(messages, tools), ensure_ascii=False, indent=1)
+        """The JSON that is sent, but for the bytes of pictures: what the server makes of it, only the server knows."""
+        return shortened(json.dumps(self._conversation(messages, tools), ensure_ascii=False, indent=1))
 
     def close(self) -> None:
         with self._lock:

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 import httpx
 import openai
 
+from models.openai.picture_data import shortened
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
 from shared.settings import Secret
 
 _TOO_LONG = re.compile(r"context[ _](length|size|window)|maximum.{0,20}(context|session)|exceed_context|too many tokens|session_len", re.I)
+_NO_PROJECTOR = "image input is not supported"  # llama.cpp says so with the status 500
 _EXTRA = re.compile(r"top_k|repetition_penalty|repeat_penalty", re.I)
+_TOO_MANY_PICTURES = re.compile(r"(at most|maximum of|limit of|more than) \d+ (image|picture)|too many (image|picture)", re.I)
+_PICTURES = re.compile(r"image_url|\bimages?\b|multi-?modal|\bvision\b|mmproj", re.I)  # in a refusal they are what was refused
 _LOG = "Look at the server's log."
 
 
@@ -56,8 +60,8 @@ def not_openai(asked: Asked, why: str) -> RemoteFailure:
 
 
 def server_text(error: BaseException, key: Secret) -> str:
-    """What the server said, on one line, shortened, without the key."""
-    text = " ".join(str(error).split())
+    """What the server said, on one line, shortened, without the key and without pictures."""
+    text = shortened(" ".join(str(error).split()))  # some send the request back
     return (text.replace(str(key), "********") if len(key) > 5 else text)[:500]  # "k" is no secret, and in every other word
 
 
@@ -90,11 +94,13 @@ def _status(error: openai.APIStatusError, asked: Asked) -> DemoError:
         return ModelUnavailable(f"{had}: {text}", "Set OPENAI_API_KEY or --api-key to a key of this server.")
     if code == 404:
         return _not_found(text, asked)
-    if code in (400, 413, 422):
+    if code == 413:
+        return BadRequest(f"The request is too large for the server: {text}", "Shorten the conversation, or take pictures out of it.")
+    if code in (400, 422):
         return _refused(text)
     if code == 429:
         return RemoteFailure(f"The server takes no more requests now: {text}", "Wait a little, or check the quota of the key.")
-    return RemoteFailure(f"The server failed: {text}", _LOG)
+    return _no_pictures(text) if _NO_PROJECTOR in text else RemoteFailure(f"The server failed: {text}", _LOG)
 
 
 def _not_found(text: str, asked: Asked) -> DemoError:
@@ -114,7 +120,20 @@ def _refused(text: str) -> DemoError:
             f"The server does not understand top-k or the repetition penalty: {text}",
             'Give its model extra = "plain" in a catalog file, and set top-k to 0 and the repetition penalty to 1.',
         )
+    if _TOO_MANY_PICTURES.search(text):
+        return BadRequest(
+            f"The server takes fewer pictures in one conversation: {text}",
+            "Take some out, or start a new conversation; vLLM is told how many at its start, with --limit-mm-per-prompt.",
+        )
+    if _PICTURES.search(text):
+        return _no_pictures(text)
     return BadRequest(f"The server refused the request: {text}", "Change the setting it names.")
+
+
+def _no_pictures(text: str) -> BadRequest:
+    return BadRequest(
+        f"The server refused a picture: {text}", "Choose a model that sees pictures (and such pictures), or ask without them."
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

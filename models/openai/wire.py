@@ -6,23 +6,20 @@ and no errors of transport. What a server sends is hostile until checked: a fiel
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from models.openai.picture_data import data_url
 from shared.call_text import as_json, is_complete
 from shared.engine import Sampling, ToolSpec
 from shared.errors import BadRequest, RemoteFailure
 from shared.events import DoneReason, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Image, Message, Reasoning, Text, ToolCall, ToolResult
 
-MAX_IMAGE_BYTES = 20 * 1024 * 1024
 MAX_STOPS = 4  # OpenAI's limit; the caller enforces every stop string itself, so the rest is not lost
-_MEDIA_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 # Who knows top-k and a repetition penalty: (the penalty's name there, the value that switches top-k off). They are always
 # sent to these, because a value left out is not "off" but the server's own default (40 in llama.cpp and LMDeploy, the
@@ -151,23 +148,9 @@ def _content(part: object) -> dict[str, Any]:
             return {"type": "text", "text": text}
         case Image():
             asked = {} if part.detail == "auto" else {"detail": part.detail}
-            return {"type": "image_url", "image_url": {"url": _data_url(Path(part.path)), **asked}}
+            return {"type": "image_url", "image_url": {"url": data_url(part), **asked}}
         case _:
             raise BadRequest("A tool's result belongs in a tool message.")
-
-
-def _data_url(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_IMAGE_BYTES + 1)
-    except OSError as error:
-        raise BadRequest(f"The picture {path.name} cannot be read.", "Add it again.") from error
-    if len(data) > MAX_IMAGE_BYTES:
-        raise BadRequest(f"The picture {path.name} is larger than {MAX_IMAGE_BYTES // 2**20} MB.", "Make it smaller.")
-    media = next((kind for begin, kind in _MEDIA_TYPES.items() if data.startswith(begin)), None)
-    if media is None:
-        raise BadRequest(f"{path.name} is no PNG, JPEG, GIF or WebP picture.", "Convert it first.")
-    return f"data:{media};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 @dataclass(slots=True)

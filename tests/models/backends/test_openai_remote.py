@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import pytest
 from PIL import Image as Picture
 
 from models.backends.openai_remote import OpenAIRemote, load
+from models.openai.picture_data import data_url
 from models.openai.wire import messages_to_wire, name_to_wire
 from shared.engine import Cancel, ModelSpec, Sampling, Source, ToolSpec
 from shared.errors import BadRequest, DemoError, ModelUnavailable, RemoteFailure
@@ -290,35 +295,89 @@ class TestPrefill:
 
 
 class TestPictures:
-    def message(self, path: Path) -> list[Message]:
-        return [Message("user", (Text("what?"), Image(str(path), "", 2, 2)))]
+    """What arrives at the server; how a file becomes what is sent is in `test_picture_data`."""
 
-    @pytest.mark.parametrize(("format", "media"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("webp", "image/webp")])
-    def test_sent_as_data(self, tmp_path: Path, format: str, media: str) -> None:
-        path = tmp_path / "picture"
-        Picture.new("RGB", (2, 2), "red").save(path, format)
-        content = ask(says("red"), self.message(path))[1]["messages"][0]["content"]
-        assert content[0] == {"type": "text", "text": "what?"}
-        assert content[1]["image_url"]["url"].startswith(f"data:{media};base64,")
+    def test_several_in_order_and_in_earlier_turns_too(self, tmp_path: Path) -> None:
+        colours = ("red", "lime", "blue")
+        red, lime, blue = (coloured(tmp_path / f"{colour}.png", colour) for colour in colours)
+        messages = [
+            Message("user", (red, Text("first"), lime, Text("second"))), assistant("seen"), Message("user", (Text("and "), blue)),
+        ]  # fmt: skip
+        first, answer, second = ask(says("blue"), messages)[1]["messages"]
+        assert [part["type"] for part in first["content"]] == ["image_url", "text", "image_url", "text"]
+        assert answer == {"role": "assistant", "content": "seen"}
+        assert [part["type"] for part in second["content"]] == ["text", "image_url"]
+        sent = [part for part in (*first["content"], *second["content"]) if part["type"] == "image_url"]
+        assert [received(part).getpixel((0, 0)) for part in sent] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+        assert all(part["image_url"].keys() == {"url"} for part in sent)
+
+    def test_a_photograph_arrives_upright_and_says_nothing_of_where_it_was_taken(self, tmp_path: Path) -> None:
+        exif = Picture.Exif()
+        exif[0x0112], exif[0x010E] = 6, "at home"
+        Picture.new("RGB", (40, 20), "red").save(tmp_path / "photo.jpg", exif=exif)
+        (part,) = ask(says("x"), [Message("user", (image_of(tmp_path / "photo.jpg"),))])[1]["messages"][0]["content"]
+        assert received(part).size == (20, 40) and not received(part).getexif()
 
     @pytest.mark.parametrize(("detail", "sent"), [("auto", None), ("low", "low"), ("high", "high")])
     def test_detail_is_asked_for_where_somebody_chose_one(self, tmp_path: Path, detail: Detail, sent: str | None) -> None:
-        path = tmp_path / "picture"
-        Picture.new("RGB", (2, 2), "red").save(path, "png")
-        message = Message("user", (Image(str(path), "", 2, 2, detail),))
+        message = Message("user", (replace(coloured(tmp_path / "picture.png"), detail=detail),))
         assert ask(says("red"), [message])[1]["messages"][0]["content"][0]["image_url"].get("detail") == sent
 
-    def test_bad_ones_are_refused(self, tmp_path: Path) -> None:
-        large, strange = tmp_path / "large.png", tmp_path / "strange.png"
-        large.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(21 * 2**20))
-        strange.write_bytes(b"/etc/passwd")
+    def test_bad_ones_are_refused_before_anything_is_sent(self, tmp_path: Path) -> None:
+        gone, changed = (coloured(tmp_path / f"{name}.png") for name in ("gone", "changed"))
+        Path(gone.path).unlink()
+        Path(changed.path).write_bytes(b"/etc/passwd")
         with OpenAIServer(says("x")) as server:
-            for path in (large, strange, tmp_path / "gone.png"):
-                with pytest.raises(BadRequest, match=path.name):
-                    list(engine(server.url).stream(self.message(path)))
+            for image in (gone, changed):
+                with pytest.raises(BadRequest, match=Path(image.path).name):
+                    list(engine(server.url).stream([Message("user", (image,))]))
             with pytest.raises(BadRequest, match="pictures"):
-                list(engine(server.url, ("text",)).stream(self.message(large)))
+                list(engine(server.url, ("text",)).stream([Message("user", (coloured(tmp_path / "x.png"),))]))
             assert not server.asked()
+
+    @pytest.mark.parametrize(
+        ("status", "said", "cause"),
+        [
+            (400, "tiny-llama is not a multimodal model None", "refused a picture"),
+            (400, "Invalid content type. image_url is only supported by certain models.", "refused a picture"),
+            (422, "unknown variant `image_url`, expected `text`", "refused a picture"),
+            (500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj", "refused a picture"),
+            (400, "At most 1 image(s) may be provided in one prompt.", "fewer pictures"),
+            (413, "Request Entity Too Large", "too large for the server"),
+            (400, "This model's maximum context length is 4096 tokens, the image takes 5000", "too long for the server"),
+        ],
+    )
+    def test_a_server_that_refuses_them_is_told_in_its_words(self, tmp_path: Path, status: int, said: str, cause: str) -> None:
+        with OpenAIServer(fails(status, said)) as server, pytest.raises(BadRequest, match=cause) as caught:
+            list(engine(server.url, retries=0).stream([Message("user", (coloured(tmp_path / "x.png"),))]))
+        assert said in caught.value.cause and caught.value.remedy
+
+    def test_a_refusal_that_sends_the_picture_back_is_shown_without_it(self, tmp_path: Path) -> None:
+        image = coloured(tmp_path / "x.png")
+        said = f"Input should be a valid string: image_url {data_url(image)}, and more"
+        with OpenAIServer(fails(422, said)) as server, pytest.raises(BadRequest) as caught:
+            list(engine(server.url, retries=0).stream([Message("user", (image,))]))
+        assert "data:image/png;base64,…, and more" in caught.value.cause
+
+    def test_the_shown_prompt_leaves_their_bytes_out(self, tmp_path: Path) -> None:
+        shown = engine("http://127.0.0.1:1").prompt_text([Message("user", (coloured(tmp_path / "x.png"), Text("你好")))])
+        assert "data:image/png;base64,…" in shown and "你好" in shown and len(shown) < 300
+
+
+def coloured(path: Path, colour: str = "red") -> Image:
+    Picture.new("RGB", (8, 6), colour).save(path)
+    return image_of(path)
+
+
+def image_of(path: Path) -> Image:
+    return Image(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), 1, 1)
+
+
+def received(part: dict[str, Any]) -> Picture.Image:
+    media, _, data = part["image_url"]["url"].removeprefix("data:").partition(";base64,")
+    opened = Picture.open(BytesIO(base64.b64decode(data, validate=True)))
+    assert Picture.MIME[opened.format or ""] == media
+    return opened
 
 
 class TestCount:
