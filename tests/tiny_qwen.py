@@ -43,9 +43,11 @@ PROCESSOR = {
     "image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 4 * CELL**2, "max_pixels": OWN_LIMIT * CELL**2, "patch_size": 4,
     "temporal_patch_size": 2, "merge_size": 2,
 }  # fmt: skip
+_UNLIMITED = {name: value for name, value in PROCESSOR.items() if not name.endswith("_pixels")}
 
 
-def qwen_folder(path: Path, family: str, **processor: Any) -> Path:
+def qwen_folder(path: Path, family: str, *, only: bool = False, **processor: Any) -> Path:
+    """With `only`, the picture's limits are those in `processor`."""
     tokenizer = tiny_tokenizer()
     tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in MARKS])
     tokenizer.chat_template = TEMPLATE
@@ -57,8 +59,22 @@ def qwen_folder(path: Path, family: str, **processor: Any) -> Path:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
-    (path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | processor), "utf-8")
+    (path / "preprocessor_config.json").write_text(json.dumps((_UNLIMITED if only else PROCESSOR) | processor), "utf-8")
     return path
+
+
+def as_published(folder: Path) -> None:
+    """The config as Qwen2-VL and Qwen2.5-VL came out with: the text's sizes beside the tower's, positions called by an older name; and
+    the limits of pictures in both places."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    older = {"rope_theta": rope["rope_theta"], "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]}}
+    windows = {"use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 2}
+    kept = {key: value for key, value in text.items() if key not in ("model_type", "layer_types", "dtype")}
+    (folder / "config.json").write_text(json.dumps({**kept, **config, **older, **windows, "torch_dtype": "float32"}), "utf-8")
+    size = {"min_pixels": PROCESSOR["min_pixels"], "max_pixels": PROCESSOR["max_pixels"]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | {"size": size}), "utf-8")
 
 
 def _model(family: str, vocabulary: int, tokens: dict[str, int]) -> PreTrainedModel:

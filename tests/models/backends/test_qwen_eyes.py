@@ -25,7 +25,7 @@ from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, Event, PromptProgress, TextDelta
 from shared.messages import DETAILS, Image, Message, Text, assistant, system, user
 from tests.seeing_models import picture
-from tests.tiny_qwen import CELL, FAMILIES, OWN_LIMIT, PAD, generated, qwen_folder
+from tests.tiny_qwen import CELL, FAMILIES, OWN_LIMIT, PAD, as_published, generated, qwen_folder
 
 torch.set_num_threads(1)
 GREEDY = Sampling(temperature=0, max_tokens=16)
@@ -216,6 +216,33 @@ def test_a_picture_like_a_thread_is_refused(engine: TransformersLocal, tmp_path:
         with pytest.raises(BadRequest, match="200 times"):
             ask()
     assert engine.count([asked(picture(tmp_path / "rope.png", size=(2000, 10)), "x")])
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+def test_a_folder_as_it_was_published(tmp_path: Path, family: str, cat: Image, dog: Image) -> None:
+    folder = qwen_folder(tmp_path / "model", family)
+    expected, _ = generated(folder, [asked(cat, dog, "Which?")])
+    as_published(folder)
+    engine = opened(folder)
+    check(engine, folder, [asked(cat, dog, "Which?")])
+    torch.testing.assert_close(generated(folder, [asked(cat, dog, "Which?")])[0], expected)
+    engine.close()
+
+
+LEAST, MOST = 4 * CELL**2, 64 * CELL**2
+
+
+@pytest.mark.parametrize("limits", [
+    {"size": {"min_pixels": LEAST, "max_pixels": MOST}},
+    {"size": {"shortest_edge": LEAST, "longest_edge": MOST}},
+    {"min_pixels": LEAST, "max_pixels": MOST, "image_processor_type": "Qwen2VLImageProcessorFast"},
+])  # fmt: skip
+def test_the_limits_are_found_under_all_their_names(tmp_path: Path, limits: dict[str, Any], cat: Image) -> None:
+    folder = qwen_folder(tmp_path / "model", "qwen3_vl", only=True, **limits)
+    engine = opened(folder)
+    assert 50 < engine.picture_tokens(1000, 1000) <= 64
+    assert answered(engine, [asked(cat, "What?")])[1].usage.output_tokens
+    engine.close()
 
 
 @pytest.mark.parametrize(("wrong", "says"), [({"patch_size": 0}, "patch_size is 0"), ({"max_pixels": "many"}, "max_pixels is 'many'")])
