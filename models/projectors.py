@@ -18,7 +18,8 @@ from shared.errors import ModelUnavailable
 
 _SIGN = "mmproj"
 # What a file name says of precision and parts, not of the model; `model` is what generic names have instead of one.
-_PRECISION = re.compile(r"i?q\d\w*|bf16|f?p?(16|32)|mxfp4|ud|k|xxs|xs|s|m|l|xl|\d{5}|of|model|gguf")
+_PRECISION = re.compile(r"(?<![a-z0-9])(i?q\d[a-z0-9]*(_[a-z0-9]+)*|bf16|fp?16|fp?32|mxfp4)(?![a-z0-9])")
+_PARTS = re.compile(r"ud|\d{5}|of|model|gguf")
 _REMEDY = "Put the projector (mmproj-….gguf) of this very model beside it."
 
 
@@ -86,10 +87,10 @@ def missing(spec: ModelSpec, model: Path) -> ModelUnavailable:
 
 def _words(name: str) -> tuple[str, ...]:
     """What the name says of the model: `qwen2`, `5`, `vl`, …"""
-    words = re.split(r"[-_. ]+", PurePosixPath(name).name.lower())
-    return tuple(word for word in words if word and word != _SIGN and not _PRECISION.fullmatch(word))
+    words = re.split(r"[-_. ]+", _PRECISION.sub("", PurePosixPath(name).name.lower()))
+    return tuple(word for word in words if word and word != _SIGN and not _PARTS.fullmatch(word))
 
 
 def _precision(name: str) -> str:
-    found = re.search(r"i?q\d\w*|bf16|f(p?)(16|32)", PurePosixPath(name).name.lower())
+    found = _PRECISION.search(PurePosixPath(name).name.lower())
     return found[0] if found else ""

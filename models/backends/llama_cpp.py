@@ -95,6 +95,8 @@ class LlamaCpp:
         return self._ids(pieces)
 
     def _ids(self, pieces: Sequence[Piece]) -> list[int]:
+        if _shows(pieces):
+            raise BadRequest(f"{self._spec.id} reads text only.", "Choose a model that sees pictures.")
         ids: list[int] = []
         for piece in pieces:
             match piece:
@@ -102,8 +104,6 @@ class LlamaCpp:
                     ids += self._tokens(token, True)
                 case Plain(text):
                     ids += [token_id for part in self._divided(text) for token_id in self._tokens(part, False)]
-                case ImageSlot():
-                    raise BadRequest(f"{self._spec.id} reads text only.", "Choose a model that sees pictures.")
         return ids
 
     def _chunks(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any], None, None]:
@@ -132,7 +132,7 @@ class SeeingLlamaCpp(LlamaCpp):
 
     def __init__(self, spec: ModelSpec, dialect: Dialect, child: Child, header: gguf.Header, marker: str, tile: int) -> None:
         super().__init__(spec, dialect, child, header)
-        self._sight = Sight(spec.id, child, self._tokens, header, marker, tile)
+        self._sight = Sight(spec.id, child, self._tokens, header, dialect, marker, tile)
 
     def picture_tokens(self, width: int, height: int, *, pictures: int = 1, detail: Detail = "auto") -> int:
         return self._sight.picture_tokens(width, height, detail)

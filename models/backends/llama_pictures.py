@@ -22,21 +22,22 @@ from models.backends.llama_process import Child
 from models.gguf import Header
 from models.picture_files import open_picture, size_of, upright
 from shared import chatml
-from shared.chatml import Control, ImageSlot, Piece, Plain
+from shared.chatml import Control, Dialect, ImageSlot, Piece, Plain
 from shared.errors import BadRequest, ModelUnavailable
 from shared.messages import Detail, Image
 
 MOST_PIXELS = 12_000_000  # sent of one picture; no projector looks at more than a third of that
+MOST_ASPECT = 200  # beyond it the projectors' arithmetic ends in pictures of no width; Qwen's own processor draws the same line
 Tokens = Callable[[str, bool], tuple[int, ...]]  # text, and whether special tokens in it are read
 
 
 class Sight:
     """How one loaded model is shown pictures. `tile` is the side in pixels of what its projector sees in one piece (0: not known)."""
 
-    def __init__(self, name: str, child: Child, tokens: Tokens, header: Header, marker: str, tile: int) -> None:
+    def __init__(self, name: str, child: Child, tokens: Tokens, header: Header, dialect: Dialect, marker: str, tile: int) -> None:
         self._name, self._tokens, self._marker, self._tile = name, tokens, marker, tile
         self._specials = header.specials
-        self._divided = chatml.divider({*header.specials.values(), marker})
+        self._divided = chatml.divider({*header.specials.values(), marker, dialect.start, dialect.end, *dialect.stop})
         self._begin = _begin_of(name, child)
         self._cost = lru_cache(maxsize=512)(partial(_cost, name, child, len(self._begin)))
 
@@ -92,6 +93,8 @@ class Sight:
 
     def _sent_size(self, width: int, height: int, detail: Detail) -> tuple[int, int]:
         """A picture looked at with little detail is one tile at most, where that makes it cheaper."""
+        if max(width, height) > MOST_ASPECT * min(width, height):
+            raise _unseen(self._name, width, height)
         size = _within(width, height, math.sqrt(MOST_PIXELS / max(1, width * height)))
         if detail != "low" or not self._tile:
             return size
@@ -118,8 +121,12 @@ def _cost(name: str, child: Child, begin: int, width: int, height: int) -> int:
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{empty}"}}
     response = child.ask("/v1/chat/completions/input_tokens", {"messages": [{"role": "user", "content": [part]}]})
     if response.status_code != 200:
-        raise BadRequest(f"{name} cannot look at a picture of {width:,} x {height:,} pixels.", "Cut it, or choose another model.")
+        raise _unseen(name, width, height)
     return int(response.json()["input_tokens"]) - begin
+
+
+def _unseen(name: str, width: int, height: int) -> BadRequest:
+    return BadRequest(f"{name} cannot look at a picture of {width:,} x {height:,} pixels.", "Cut it, or choose another model.")
 
 
 def _images(pieces: Sequence[Piece]) -> Iterator[Image]:

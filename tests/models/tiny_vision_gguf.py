@@ -1,6 +1,7 @@
 """Small GGUF models that see: a llama with random weights and the default model's tokenizer, and projectors beside it.
 
-`Shape` says what a projector is made of: the SmolVLM type (idefics3: tiles, pixel shuffle) or the LLaVA type (one square, an MLP).
+`Shape` says what a projector is made of: the SmolVLM type (idefics3: tiles, pixel shuffle), the LLaVA type (one
+square, an MLP) or the InternVL type (as many tiles as the picture has, pixel shuffle).
 The weights are large enough for a picture to change what a greedy answer says. Source of the names: llama.cpp's `clip-impl.h`.
 """
 
@@ -44,12 +45,15 @@ class Shape:
 
 IDEFICS3 = Shape()
 LLAVA = Shape("mlp")
+INTERNVL = Shape("internvl", shuffle=2)
 
 
-def write_model(path: Path, tokenizer: Path, *, name: str = "tiny", template: str = TEMPLATE) -> Path:
-    """A model that reads text, with the vocabulary of the GGUF file `tokenizer` and SmolVLM's tokens for pictures."""
+def write_model(path: Path, tokenizer: Path, *, template: str = TEMPLATE, begins: bool = False, plain: tuple[str, ...] = ()) -> Path:
+    """A model that reads text, with the vocabulary of the GGUF file `tokenizer` and SmolVLM's tokens for pictures.
+
+    `begins`: every prompt begins with the begin token; `plain`: tokens that are wrongly said to be ordinary ones."""
     out = gguf.GGUFWriter(path, "llama")
-    out.add_name(name)
+    out.add_name(path.stem)
     out.add_context_length(CONTEXT)
     out.add_embedding_length(WIDTH)
     out.add_block_count(LAYERS)
@@ -58,7 +62,8 @@ def write_model(path: Path, tokenizer: Path, *, name: str = "tiny", template: st
     out.add_head_count_kv(HEADS)
     out.add_layer_norm_rms_eps(1e-5)
     out.add_rope_dimension_count(WIDTH // HEADS)
-    words = _add_vocabulary(out, tokenizer)
+    words = _add_vocabulary(out, tokenizer, plain)
+    out.add_add_bos_token(begins)
     out.add_chat_template(template)
     for tensor, shape in _model_shapes(words):
         _add(out, tensor, shape)
@@ -66,9 +71,10 @@ def write_model(path: Path, tokenizer: Path, *, name: str = "tiny", template: st
     return path
 
 
-def write_projector(path: Path, shape: Shape = IDEFICS3, *, name: str = "tiny") -> Path:
+def write_projector(path: Path, shape: Shape = IDEFICS3, *, without: str = "") -> Path:
+    """A projector; one `without` the tensor of that name is broken in a way no header shows."""
     out = gguf.GGUFWriter(path, "clip")
-    out.add_name(name)
+    out.add_name(path.stem)
     out.add_type("mmproj")
     out.add_bool("clip.has_vision_encoder", True)
     out.add_string("clip.projector_type", shape.kind)
@@ -84,25 +90,30 @@ def write_projector(path: Path, shape: Shape = IDEFICS3, *, name: str = "tiny") 
     out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
     if shape.kind == "idefics3":
-        out.add_uint32("clip.vision.projector.scale_factor", shape.shuffle)
         out.add_uint32("clip.vision.preproc_image_size", shape.longest)
+    if shape.kind == "internvl":
+        out.add_uint32("clip.vision.preproc_min_tiles", 1)
+        out.add_uint32("clip.vision.preproc_max_tiles", 4)
+    if shape.kind != "mlp":
+        out.add_uint32("clip.vision.projector.scale_factor", shape.shuffle)
     for tensor, dimensions in _projector_shapes(shape):
-        _add(out, tensor, dimensions)
+        if tensor != without:
+            _add(out, tensor, dimensions)
     _write(out)
     return path
 
 
-def _add_vocabulary(out: gguf.GGUFWriter, tokenizer: Path) -> int:
+def _add_vocabulary(out: gguf.GGUFWriter, tokenizer: Path, plain: tuple[str, ...]) -> int:
     fields = gguf.GGUFReader(tokenizer).fields
     tokens, kinds, merges = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges"))
     out.add_tokenizer_model(fields["tokenizer.ggml.model"].contents())
     out.add_tokenizer_pre(fields["tokenizer.ggml.pre"].contents())
     out.add_token_list([*tokens, *PICTURE_TOKENS])
+    kinds = [int(gguf.TokenType.NORMAL) if token in plain else kind for token, kind in zip(tokens, kinds, strict=True)]
     out.add_token_types([*kinds, *[int(gguf.TokenType.CONTROL)] * len(PICTURE_TOKENS)])
     out.add_token_merges(merges)
     out.add_bos_token_id(fields["tokenizer.ggml.bos_token_id"].contents())
     out.add_eos_token_id(fields["tokenizer.ggml.eos_token_id"].contents())
-    out.add_add_bos_token(False)
     return len(tokens) + len(PICTURE_TOKENS)
 
 
@@ -130,6 +141,12 @@ def _projector_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     else:
         yield "v.class_embd", (width,)
         yield "v.position_embd.weight", (patches + 1, width)
+    if shape.kind == "internvl":
+        yield "v.patch_embd.bias", (width,)
+        yield from _with_bias("mm.model.mlp.0", (width * shape.shuffle**2,))
+        yield from _with_bias("mm.model.mlp.1", (shape.text_width, width * shape.shuffle**2))
+        yield from _with_bias("mm.model.mlp.3", (shape.text_width, shape.text_width))
+    if shape.kind == "mlp":
         yield from _with_bias("v.pre_ln", (width,))
         yield from _with_bias("mm.0", (shape.text_width, width))
         yield from _with_bias("mm.2", (shape.text_width, shape.text_width))
