@@ -29,7 +29,7 @@ OPTIONS = {"device", "dtype", "offload", "gpu_memory"}
 DTYPES = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
 QUANTISED = ("8bit", "4bit")
 # What 4 and 8 bit leave alone, by names of modules: the scores, and the eyes, a few percent of the weights and all that is seen.
-WHOLE = ["lm_head", "output", r"(model\.)?(vit|vision_proj|vision_tower|vision_model|multi_modal_projector|connector)"]
+WHOLE = ["lm_head", "output", r"(model\.)?(vit|vision_proj|vision_tower|vision_model|multi_modal_projector|connector|visual)"]
 EVERYTHING = 1 << 40  # bytes: that the rest fits on the CPU is the plan's business
 
 

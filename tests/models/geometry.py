@@ -44,12 +44,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A vision tower before the decoder: `plora` is the rank of XComposer2's picture-only additions, 0 for none."""
+    """A vision tower before the decoder: `plora` is the rank of XComposer2's picture-only additions, 0 for none; `layers` those of
+    the tower, in a family with several. Qwen's have no `size` of their own."""
 
     kind: str
     size: int
     tiles: int = 1  # neighbouring patches that become one token of XComposer2.5
     plora: int = 0
+    layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ def _xcomposer2(text: Text, size: int, tiles: int = 1) -> Geometry:
     return Geometry(text, Pictures("clip", size, tiles, plora=256))
 
 
+def _qwen_vl(text: Text, layers: int) -> Geometry:
+    return Geometry(text, Pictures("qwen3_vl" if text.kind == "qwen3" else "qwen2_5_vl", 0, layers=layers))
+
+
 GEOMETRY = {
     "smollm2-135m-instruct": Geometry(SMOLLM2_135M),
     **{f"{name}{suffix}": Geometry(text) for suffix in ("", "-gguf") for name, text in {
@@ -109,8 +115,14 @@ GEOMETRY = {
     "internvl3-1b": _internvl(QWEN2_5_0_5B, 151674),
     "internvl3-2b": _internvl(QWEN2_5_1_5B, 151674),
     "internvl3-8b": _internvl(QWEN2_5_7B, 151674),
-    "smolvlm-256m-instruct": Geometry(replace(SMOLLM2_135M, vocab=49280, tied=False), _SIGLIP),
-    "smolvlm-500m-instruct": Geometry(replace(SMOLLM2_360M, vocab=49280, tied=False), _SIGLIP),
+    "qwen2.5-vl-3b-instruct": _qwen_vl(QWEN2_5_3B, 32),
+    "qwen2.5-vl-7b-instruct": _qwen_vl(QWEN2_5_7B, 32),
+    "qwen3-vl-2b-instruct": _qwen_vl(QWEN3_1_7B, 24),
+    "qwen3-vl-4b-instruct": _qwen_vl(QWEN3_4B, 24),
+    "qwen3-vl-8b-instruct": _qwen_vl(QWEN3_8B, 27),
+    **{f"{name}{suffix}": Geometry(replace(text, vocab=49280, tied=False), _SIGLIP) for suffix in ("", "-gguf") for name, text in {
+        "smolvlm-256m-instruct": SMOLLM2_135M, "smolvlm-500m-instruct": SMOLLM2_360M,
+    }.items()},
 }  # fmt: skip
 
 
@@ -157,10 +169,26 @@ def _model(geometry: Geometry) -> Any:
     if pictures.kind == "internvl":
         vision = t.InternVLVisionConfig(attention_bias=True)
         return t.InternVLForConditionalGeneration(t.InternVLConfig(vision_config=vision, text_config=config, tie_word_embeddings=text.tied))
+    if pictures.layers:
+        return _qwen_vl_model(text, pictures)
     tower = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     vision = {**tower, "image_size": pictures.size, "patch_size": 16}
     smolvlm = t.Idefics3Config(vision_config=vision, text_config=config.to_dict(), scale_factor=4, tie_word_embeddings=text.tied)
     return t.Idefics3ForConditionalGeneration(smolvlm)
+
+
+def _qwen_vl_model(text: Text, pictures: Pictures) -> Any:
+    """Qwen2.5-VL has one tower; Qwen3-VL a small one and a larger one, seen through three layers more."""
+    import transformers as t
+
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+    config: dict[str, Any] = {"text_config": text.config() | {"rope_parameters": rope}, "tie_word_embeddings": text.tied}
+    if pictures.kind == "qwen2_5_vl":
+        vision: dict[str, Any] = {"depth": pictures.layers, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": text.hidden}
+        return t.Qwen2_5_VLForConditionalGeneration(t.Qwen2_5_VLConfig(vision_config=vision, **config))
+    width, inner, seen = {24: (1024, 4096, [5, 11, 17]), 27: (1152, 4304, [8, 16, 24])}[pictures.layers]
+    vision = {"depth": pictures.layers, "hidden_size": width, "intermediate_size": inner, "deepstack_visual_indexes": seen}
+    return t.Qwen3VLForConditionalGeneration(t.Qwen3VLConfig(vision_config=vision | {"out_hidden_size": text.hidden}, **config))
 
 
 def _xcomposer(text: Text, pictures: Pictures) -> Size:
