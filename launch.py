@@ -26,7 +26,7 @@ from shared.errors import BadRequest, DemoError, UnknownModel
 from shared.settings import Secret, Settings
 from shared.version import VERSION
 
-DEMO = ModelSpec("demo", "scripted", (), capabilities=frozenset({"text", "prefill", "choice"}), context=4096)
+DEMO = ModelSpec("demo", "scripted", (), capabilities=frozenset({"text", "image", "prefill", "choice"}), context=4096)
 
 OURS = ("demos", "models", "shared")
 

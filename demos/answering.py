@@ -13,7 +13,7 @@ from demos.reply import Choices, Dropped, Update
 from demos.strings import Strings
 from demos.tab import App
 from demos.turns import Conversation
-from demos.view import View
+from demos.view import Form, View
 from shared.engine import Cancel, Cancelled
 from shared.errors import DemoError
 
@@ -32,11 +32,13 @@ class _Turn:
     saved_at: float = field(default_factory=time.monotonic)
 
 
-def answered(app: App, conversation: Conversation, values: dict[str, Any], t: Strings, cancel: Cancel) -> Iterator[View]:
+def answered(
+    app: App, conversation: Conversation, values: dict[str, Any], t: Strings, cancel: Cancel, form: Form
+) -> Iterator[View]:  # fmt: skip
     """The answer to the last turn as it comes. Whatever ends it, the last view is whole and what was written is kept."""
     turn = _Turn(conversation)
     try:
-        yield from _written(app, turn, values, t, cancel)
+        yield from _written(app, turn, values, t, cancel, form)
         if not turn.conversation[-1].answer and turn.conversation[-1].outcome == "stop":
             turn.notice = f"{turn.notice} {t('notice.empty_answer')}".strip()
     except Cancelled:
@@ -48,16 +50,15 @@ def answered(app: App, conversation: Conversation, values: dict[str, Any], t: St
         turn.error = render.error_card(None, t, kept=bool(turn.conversation[-1].answer))
     if turn.error:
         turn.conversation = turns.with_last(turn.conversation, outcome="failed")
-    shown = view.at_the_end(view.whole(turn.conversation, t))
-    end = {**shown, **view.resting_pill(app, values["model"], t), "stage": None, "error": turn.error}
-    yield {**end, "notice": turn.notice, "conversation": turn.conversation, "saved": view.saved(turn.conversation, values)}
+    shown = {**form.whole(turn.conversation, t), **view.resting_pill(app, values["model"], t), "conversation": turn.conversation}
+    yield {**shown, "stage": None, "error": turn.error, "notice": turn.notice, "saved": form.saved(turn.conversation, values)}
 
 
-def _written(app: App, turn: _Turn, values: dict[str, Any], t: Strings, cancel: Cancel) -> Iterator[View]:
+def _written(app: App, turn: _Turn, values: dict[str, Any], t: Strings, cancel: Cancel, form: Form) -> Iterator[View]:
     spec = app.registry.spec(values["model"])
     turn.notice = view.english_only(turn.conversation, spec, t)
     choices = Choices(spec.id, values["system"], components.capped(components.sampling_of(values), spec))
-    work = reply.answer(app.registry, turn.conversation, choices, cancel)
+    work = reply.answer(app.registry, turn.conversation, choices, cancel, form.messages)
     for updates in streaming.batches(work, cancel, streaming.interval(2 * len(turn.conversation))):
         turn.conversation = reply.applied(turn.conversation, updates, spec)
         for update in updates:
@@ -66,8 +67,8 @@ def _written(app: App, turn: _Turn, values: dict[str, Any], t: Strings, cancel: 
         shown = {**view.progressed(updates, spec, t), "notice": turn.notice, "conversation": turn.conversation}
         if time.monotonic() - turn.saved_at > SAVE_SECONDS:
             turn.saved_at = time.monotonic()
-            shown["saved"] = view.saved(turn.conversation, values)
-        yield {**shown, "log": render.log(turn.conversation, t, streaming=True).messages}
+            shown["saved"] = form.saved(turn.conversation, values)
+        yield {**shown, **form.growing(turn.conversation, t)}
 
 
 def loaded(app: App, model_id: str, t: Strings, cancel: Cancel) -> Iterator[View]:

@@ -1,6 +1,7 @@
 """The page: header, tabs, settings sidebar, and how it is served. Knows each tab by its folder's name only.
 
-Gradio is imported here, in cards.py, components.py, labels.py, render.py, theme.py and each tab's ui.py, and nowhere else.
+Gradio is imported here, in cards.py, components.py, conversation.py, labels.py, parts.py, theme.py and in each tab's ui.py, cards.py,
+panel.py and api.py, and nowhere else.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from shared.errors import BadRequest
 from shared.settings import Settings
 from shared.version import VERSION
 
-TABS = ("chat", "agent", "hub")
+TABS = ("chat", "agent", "vision", "hub")
 FOLDER = Path(__file__).parent
 FIRST_PORT, PORTS = 7860, 100
 SHARE_WAIT = 4.0  # seconds the start waits for a public link before it says that there is none yet
@@ -58,7 +59,8 @@ def load_tab(name: str) -> Tab:
 
 def build(app: App) -> gr.Blocks:
     """The page with the tabs that the settings ask for."""
-    tabs = [load_tab(name) for name in chosen_tabs(app.settings.tabs)]
+    names = chosen_tabs(app.settings.tabs)
+    tabs = [load_tab(name) for name in names]
     with gr.Blocks(title="Puyu Studio 浦语工坊", delete_cache=(600, 86400), fill_width=True, analytics_enabled=False) as page:
         with gr.Sidebar(position="right", open=False, elem_id="settings", width=340) as sidebar:
             cards.page_controls()
@@ -67,7 +69,7 @@ def build(app: App) -> gr.Blocks:
             pill = cards.model_pill()
             cards.settings_button()
         news = cards.model_news()
-        app = replace(app, sidebar=sidebar, pill=pill, news=news, page=page, browser_secret=browser_secret(app.settings))
+        app = replace(app, sidebar=sidebar, pill=pill, news=news, page=page, browser_secret=browser_secret(app.settings), tabs=names)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for tab in tabs:
                 with gr.Tab(label(f"tab.{tab.id}"), id=tab.id, elem_id=f"tab-{tab.id}"):
@@ -84,7 +86,7 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
     app = App(registry, settings, start_model, jobs)
     page = build(app)
     stopped = _on_signal()
-    launch(page, settings, registry, port=port, users=users)
+    launch(page, app, port=port, users=users)
     try:
         _say(start_lines(settings, page.server_port, os.environ))
         if settings.share and not os.environ.get("SPACE_ID"):
@@ -98,9 +100,10 @@ def serve(settings: Settings, registry: Registry, start_model: str) -> int:
     return 0
 
 
-def launch(page: gr.Blocks, settings: Settings, registry: Registry, *, port: int, users: list[tuple[str, str]] | None = None) -> None:
+def launch(page: gr.Blocks, app: App, *, port: int, users: list[tuple[str, str]] | None = None) -> None:
     """Start the server in the background, with everything that is not Gradio's default. ZeroGPU needs this to be `Blocks.launch`."""
-    routes: list[BaseRoute] = [*api.routes(registry, VERSION)]
+    settings = app.settings
+    routes: list[BaseRoute] = [*api.routes(app.registry, VERSION), *app.routes]
     head = Middleware(PageHead, settings=settings, tabs=chosen_tabs(settings.tabs))
     headers = Middleware(SecurityHeaders, on_space=bool(os.environ.get("SPACE_ID")))
     page.launch(

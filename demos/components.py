@@ -144,12 +144,20 @@ def message_text(value: Any) -> str:
     return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in parts)
 
 
-def shown(places: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
-    """What a handler gives back for a view: `places` are a conversation tab's components by name. `empty` says whether there is a
-    conversation; where it stands in `values`, the log must too."""
-    given = {name: writable(value) for name, value in values.items() if name != "empty"}
-    found = {places[name]: {"text": value} if name in LINES else value for name, value in given.items()}
-    if "empty" in values:
-        found[places["empty"]] = gr.Column(visible=values["empty"])
-        found[places["log"]] = gr.Chatbot(given["log"], visible="hidden" if values["empty"] else True)
+def shown(places: Mapping[str, Any], values: Mapping[str, Any], tab: str) -> dict[Any, Any]:
+    """What a handler gives back for a view: `places` are the components of a tab by name. `empty` says whether there is no
+    conversation; the style sheet then shows the first page in place of the log.
+
+    Not the log's own visibility: in a page of Gradio 6.31 a log that comes with it right behind another log is now and then not
+    drawn. The pill shows what belongs to the tab that is open."""
+    found: dict[Any, Any] = {}
+    for name, value in values.items():
+        made = writable(value)
+        if name in LINES:
+            made = {"text": made}
+        elif name == "empty":
+            made = gr.Column(visible=value)
+        elif name == "pill":
+            made = {**made, "tab": tab}
+        found[places[name]] = made
     return found

@@ -49,9 +49,10 @@
   // Deep links: #chat, also with back and forward.
   const buttons = () => [...document.querySelectorAll("#tabs .tab-container:not(.visually-hidden) button[role=tab]")];
   const fromHash = () => Math.max(0, pz.tabs.indexOf(location.hash.slice(1)));
+  const opened = (id) => { root.dataset.tab = id; dispatchEvent(new CustomEvent("pz-tab")) };
   const show = () => {
     const button = buttons()[fromHash()];
-    root.dataset.tab = pz.tabs[fromHash()];
+    opened(pz.tabs[fromHash()]);
     if (button && button.getAttribute("aria-selected") !== "true") button.click();
   };
   root.dataset.tab = pz.tabs[fromHash()];
@@ -60,7 +61,7 @@
     const button = event.target.closest?.("#tabs>.tab-wrapper button[role=tab]");
     const id = button && pz.tabs[buttons().indexOf(button)];
     if (!id) return;
-    root.dataset.tab = id;
+    opened(id);
     if (id !== pz.tabs[fromHash()]) history.pushState(null, "", location.pathname + location.search + "#" + id);
   }, true);
 
@@ -76,6 +77,20 @@
     };
     ask();
     location.hash = "#chat";
+  };
+
+  // Put words into a field as if they were typed there: Gradio listens to input events.
+  pz.write = (area, text) => {
+    Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(area, text);
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  pz.tellChat = (text) => {
+    const area = document.querySelector("#chat-composer textarea");
+    if (!area) return;
+    location.hash = "#chat";
+    pz.write(area, text);
+    area.focus();
+    area.setSelectionRange(text.length, text.length);
   };
 
   // Settings: the icon in the bar opens the sidebar, Escape closes it and gives the focus back.
@@ -121,7 +136,7 @@
   };
   // Copy gives the answer, without the line of figures under it.
   const clipboard = navigator.clipboard, write = clipboard?.writeText.bind(clipboard);
-  if (write) clipboard.writeText = (text) => write(text.replace(/\s*<span class="pz-foot">.*?<\/span>\s*/gs, ""));
+  if (write) clipboard.writeText = (text) => write(text.replace(/\s*\u2063<span class="pz-(?:foot|shots)">.*?\u2064\s*/gs, ""));
 
   let linked = false;
   const scan = () => {

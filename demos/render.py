@@ -1,6 +1,7 @@
 """Turns into what the page shows: chatbot messages, footers, progress lines. Plain values only; knows no component.
 
-The footer under an answer is a message of its own, between two invisible marks, so that copying an answer can leave it out.
+What is no text of a turn (the footer under an answer, pictures over a question) is a message of its own, between two invisible marks,
+so that copying can leave it out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shared.events import PromptProgress
 SHOWN = 40  # turns on the page; the browser's cost per update grows with each
 FOOT_BEGIN, FOOT_END = "\u2063", "\u2064"
 CARET = "▍"
+NOBODY = -1
 _MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\d$\w])", re.ASCII)  # a Chinese letter beside it is no word
 _INSIDE = r"^[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)*"  # a quotation or a list that a fence may stand in
 _CODE = re.compile(
@@ -35,7 +37,7 @@ _REMOTE = re.compile(r"\]\(\s*(?:<\s*)?(?:[a-z]+:)?//", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """`messages` for a chatbot; `turns[i]` is the turn that message i belongs to."""
+    """`messages` for a chatbot; `turns[i]` is the turn that message i belongs to, or `NOBODY` where it is none to be asked about."""
 
     messages: list[dict[str, Any]]
     turns: list[int]

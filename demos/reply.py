@@ -10,9 +10,9 @@ from demos import turns
 from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, Progress, Sampling
-from shared.errors import OutOfMemory
+from shared.errors import BadRequest, OutOfMemory
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
-from shared.messages import Message, Reasoning, Text, user
+from shared.messages import Image, Message, Reasoning, Text, user
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,20 @@ class Dropped:
 
 Update = Progress | Dropped | Event
 Emit = Callable[[Update], None]
+Asked = Callable[[Conversation, str], list[Message]]  # what a conversation and a system text are to a model
 
 
-def answer(registry: Registry, conversation: Conversation, choices: Choices, cancel: Cancel) -> Callable[[Emit], None]:
-    """The work of answering the last turn, to be run in a thread. Raises what the registry and the engine raise."""
+def answer(
+    registry: Registry, conversation: Conversation, choices: Choices, cancel: Cancel, messages_of: Asked = turns.to_messages
+) -> Callable[[Emit], None]:
+    """The work of answering the last turn, to be run in a thread. Raises what the registry and the engine raise, and `BadRequest`
+    before anything is loaded for pictures and a model that reads text only."""
+    _expect_eyes(registry.spec(choices.model), conversation)
 
     def turn(emit: Emit) -> None:
         with registry.lease(choices.model, cancel=cancel, on_progress=emit) as engine:
             spec = registry.spec(choices.model)  # asked now: memory that ran out may have shortened the context
-            asked = turns.to_messages(conversation, choices.system)
+            asked = messages_of(conversation, choices.system)
             messages, dropped = _fitted(engine, spec, asked, choices.sampling)
             if dropped:
                 emit(Dropped(dropped, now=True))
@@ -51,7 +56,7 @@ def answer(registry: Registry, conversation: Conversation, choices: Choices, can
                 written += event.text if isinstance(event, TextDelta) else ""
                 emit(event)
             following = [
-                *turns.to_messages(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system),
+                *messages_of(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system),
                 user("?"),
             ]
             emit(Dropped(_fitted(engine, spec, following, choices.sampling)[1], now=False))
@@ -89,6 +94,11 @@ def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -
         if isinstance(event, Done):
             changed = turns.with_last(changed, outcome=event.reason, usage=event.usage)
     return changed
+
+
+def _expect_eyes(spec: ModelSpec, conversation: Conversation) -> None:
+    if "image" not in spec.capabilities and any(isinstance(part, Image) for turn in conversation for part in turn.question.parts):
+        raise BadRequest(f"{spec.id} reads text only.", "Choose a model that sees pictures, or begin a conversation without any.")
 
 
 def _fitted(engine: Engine, spec: ModelSpec, messages: list[Message], sampling: Sampling) -> tuple[list[Message], int]:

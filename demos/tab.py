@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.routing import BaseRoute
+
 from models.jobs import Jobs
 from models.registry import Registry
 from shared.settings import Settings
@@ -20,7 +22,8 @@ class App:
     settings panel: a tab puts its own settings there with `with app.sidebar, gr.Column(elem_classes="pz-for-<tab id>")`. `pill` is the
     model line of the header, an output for handlers (`demos/cards.py` has its values), `page` the Blocks for load events, `news` says
     when models may have come or gone. These four are set while the page is built, and Any because this module knows no Gradio.
-    `browser_secret` encrypts what a browser keeps; `ends` is called when the program ends, for what a tab holds until then."""
+    `browser_secret` encrypts what a browser keeps; `ends` is called when the program ends, for what a tab holds until then; `routes`
+    are answered beside the page: a tab adds its own while it is built. `tabs` are the ids of the tabs of this page."""
 
     registry: Registry
     settings: Settings
@@ -32,6 +35,8 @@ class App:
     news: Any = None
     browser_secret: str = ""
     ends: ExitStack = field(default_factory=ExitStack)
+    routes: list[BaseRoute] = field(default_factory=list)
+    tabs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ A view is a dict; a place that is not in it stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +20,11 @@ from models.registry import Registry
 from shared.engine import ModelSpec, Progress
 from shared.events import PromptProgress
 from shared.loose_json import is_text
+from shared.messages import Message
 from shared.settings import Settings
 
 View = dict[str, Any]
+NOTHING: Mapping[str, Any] = {}
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage; older turns stay in the page until it is closed
 
 
@@ -35,21 +38,72 @@ def writable(value: Any) -> Any:
     return [writable(item) for item in value] if isinstance(value, list) else value
 
 
-def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) -> View:
-    """The conversation and what surrounds it."""
-    return {
-        "log": render.log(conversation, t, streaming=streaming).messages,
-        "title": conversation[0].question.text.strip().split("\n")[0][:60] if conversation else t("chat.new_title"),
-        "empty": not conversation,
-    }
+class Form:
+    """What a conversation holds: how it is put to a model, shown, kept by a browser and exported. This one holds texts; a tab whose
+    conversations have more in them has a form of its own."""
+
+    def messages(self, conversation: Conversation, system_text: str) -> list[Message]:
+        return turns.to_messages(conversation, system_text)
+
+    def log(self, conversation: Conversation, t: Strings, *, streaming: bool = False) -> render.Log:
+        return render.log(conversation, t, streaming=streaming)
+
+    def whole(self, conversation: Conversation, t: Strings, *, streaming: bool = False) -> View:
+        """The conversation and what surrounds it."""
+        return {
+            "log": self.log(conversation, t, streaming=streaming).messages,
+            "title": conversation[0].question.text.strip().split("\n")[0][:60] if conversation else t("chat.new_title"),
+            "empty": not conversation,
+        }
+
+    def opened(self, conversation: Conversation, t: Strings) -> View:
+        """What a page is given when it opens, beside `whole` where there is a conversation."""
+        return {}
+
+    def growing(self, conversation: Conversation, t: Strings) -> View:
+        """What of `whole` changes while an answer is written."""
+        return {"log": self.log(conversation, t, streaming=True).messages}
+
+    def saved(self, conversation: Conversation, values: dict[str, Any]) -> dict[str, Any]:
+        """What the browser keeps: the newest turns that fit its storage, and the settings."""
+        kept: list[turns.Turn] = []
+        budget = SAVED_CHARACTERS
+        for turn in reversed(conversation):
+            budget -= len(turn.question.text) + len(turn.answer) + len(turn.reasoning) + 400
+            if budget < 0:
+                break
+            kept.append(turn)
+        return {"version": 1, "conversation": self.to_json(tuple(reversed(kept))), "settings": values}
+
+    def restored(self, value: Any) -> Conversation:
+        """The conversation of what `saved` wrote, an answer that was under way marked as cut; none for a value that is not ours."""
+        if settings_of(value) is NOTHING:
+            return ()
+        try:
+            conversation = self.from_json(value.get("conversation"))
+        except ValueError:
+            return ()
+        return tuple(replace(turn, outcome="cancelled") if turn.outcome == "open" else turn for turn in conversation)
+
+    def to_json(self, conversation: Conversation) -> list[dict[str, Any]]:
+        return turns.to_json(conversation)
+
+    def from_json(self, value: Any) -> Conversation:
+        """Raises `ValueError` on anything that `to_json` did not write."""
+        return turns.from_json(value)
+
+    def exported(self, conversation: Conversation, t: Strings) -> dict[str, Any]:
+        """The conversation as a file to download."""
+        text = turns.to_markdown(conversation, you=t("chat.you"), model=t("chat.assistant"))
+        return {"name": "conversation.md", "text": text, "at": time.time()}
 
 
-def at_the_end(shown: View) -> View:
-    """The view that ends an answer: that there is a conversation was shown when it began, and is not said again.
-
-    In a page of Gradio 6.31, a log that comes with its visibility right behind another log is now and then not drawn: of the
-    answers of a model that needs no time, 21 of 342 stayed without their end (0 of 342 since)."""
-    return {name: value for name, value in shown.items() if name != "empty"}
+def settings_of(value: Any) -> Mapping[str, Any]:
+    """The settings in what a `Form` saved; none for a value that is not ours."""
+    if not isinstance(value, dict) or value.get("version") != 1 or not isinstance(value.get("settings"), dict):
+        return NOTHING
+    kept: dict[str, Any] = value["settings"]
+    return kept
 
 
 def progressed(updates: Sequence[Update], spec: ModelSpec, t: Strings) -> View:
@@ -111,26 +165,3 @@ def where(spec: ModelSpec, settings: Settings, t: Strings) -> str:
     if spec.backend == "openai_remote":
         return t("chat.subline_endpoint", host=urlsplit(spec.sources[0].ref).netloc)
     return t("chat.subline_public" if settings.public else "chat.subline")
-
-
-def saved(conversation: Conversation, settings: dict[str, Any]) -> dict[str, Any]:
-    """What the browser keeps: the newest turns that fit its storage, and the settings."""
-    kept: list[turns.Turn] = []
-    budget = SAVED_CHARACTERS
-    for turn in reversed(conversation):
-        budget -= len(turn.question.text) + len(turn.answer) + len(turn.reasoning) + 400
-        if budget < 0:
-            break
-        kept.append(turn)
-    return {"version": 1, "conversation": turns.to_json(tuple(reversed(kept))), "settings": settings}
-
-
-def restored(value: Any) -> tuple[Conversation, dict[str, Any]]:
-    """What `saved` wrote, an answer that was under way marked as cut; nothing for a value that is not ours."""
-    if not isinstance(value, dict) or value.get("version") != 1 or not isinstance(value.get("settings"), dict):
-        return (), {}
-    try:
-        conversation = turns.from_json(value.get("conversation"))
-    except ValueError:
-        return (), {}
-    return tuple(replace(turn, outcome="cancelled") if turn.outcome == "open" else turn for turn in conversation), value["settings"]

@@ -16,7 +16,7 @@ SOURCES = sorted([ROOT / "launch.py", *(path for top in ("shared", "models", "de
 LAYERS = ("shared", "models", "demos", "launch")  # each may import those before it
 HEAVY = ("torch", "transformers")
 TORCH_FOLDERS = ("models/backends/", "models/architectures/")
-SHELL = {f"demos/{name}.py" for name in ("app", "components", "render", "theme", "cards", "labels")}
+SHELL = {f"demos/{name}.py" for name in ("app", "components", "render", "theme", "cards", "labels", "parts", "conversation")}
 GRADIO_NAMES = ("ui.py", "cards.py", "panel.py", "api.py")  # a tab's page with its own components, and its endpoint
 SPECIAL_TOKENS = (
     "<|im_start|>", "<|im_end|>", "<|action_start|>", "<|action_end|>", "<|plugin|>", "<|interpreter|>", "<|endoftext|>", "[UNUSED_TOKEN",

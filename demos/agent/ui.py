@@ -70,7 +70,7 @@ class AgentTab:
                 self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in STARTERS]
         self.log = gr.Chatbot(
             elem_id="agent-log", elem_classes=["pz-chat", "pinchat"], autoscroll=False, label=label("chat.log"), show_label=False,
-            visible="hidden", editable="user", buttons=["copy"], feedback_options=None, height=None,
+            editable="user", buttons=["copy"], feedback_options=None, height=None,
         )  # fmt: skip
         self.stage = cards.stage_card("agent-stage")
         self.error = cards.error_card("agent-error")
@@ -269,7 +269,7 @@ class AgentTab:
         rules = {**first_rules(offered, public=self.app.settings.public), **rules}
         names = [tool.name for tool in offered if on is None or tool.name in on]
         told = {**working.bench(conversation, (), self.app, t), "visitor": session, "rules": rules}
-        page = {"rules": rules, "bench": told}
+        page = {"rules": rules, "bench": told, **view.resting_pill(self.app, model, t)}
         if conversation and not self.running.begun(session):  # a new page is empty as it is
             page |= {**working.whole(conversation, t), "notice": t("agent.restored")}
         choices = components.model_choices(self.app.registry, self.app.registry.specs("text"), t)
@@ -291,7 +291,7 @@ class AgentTab:
         return {"composer": gr.Textbox(submit_btn=not busy, stop_btn=busy, **words)}
 
     def _show(self, values: View) -> dict[Any, Any]:
-        return components.shown(self.places, values)
+        return components.shown(self.places, values, "agent")
 
     def _choices(self, inputs: tuple[Any, ...]) -> Choices:
         rules, on, *values = inputs

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from demos.vision.desk import Desk
 from demos.vision.images import Pictures
 from demos.vision.intake import Limits
 from shared.errors import BadRequest
@@ -28,6 +29,10 @@ PREFIX = "puyu-pictures-"
 LOCK = ".lock"
 MOST, IDLE_SECONDS = 300, 12 * 3600.0
 _KEY = re.compile(r"[0-9a-f]{32}")
+
+
+def is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None
 
 
 class Shelf:
@@ -41,30 +46,39 @@ class Shelf:
         self._lock = threading.Lock()
         self._base: Path | None = None
         self._held: FileLock | None = None
-        self._open: dict[str, tuple[Pictures, float]] = {}
+        self._open: dict[str, tuple[Desk, float]] = {}
 
     def new_key(self) -> str:
         return secrets.token_hex(16)
 
-    def open(self, key: str) -> Pictures:
-        """The pictures of the conversation with this key, none at first. Raises `BadRequest` for what is no key."""
-        if not _KEY.fullmatch(key):
+    def open(self, key: str) -> Desk:
+        """The desk of the conversation with this key, empty at first. Raises `BadRequest` for what is no key."""
+        if not is_key(key):
             raise BadRequest("This conversation has no valid key.", "Reload the page.")
         with self._lock:
-            pictures = self._open[key][0] if key in self._open else Pictures(self._folder() / key, self._limits)
+            desk = self._open[key][0] if key in self._open else Desk(Pictures(self._folder() / key, self._limits))
             self._open.pop(key, None)
-            self._open[key] = (pictures, self._clock())  # the one used last comes last
+            self._open[key] = (desk, self._clock())  # the one used last comes last
             gone = self._overdue()
         for one in gone:
-            one.remove()
-        return pictures
+            one.pictures.remove()
+        return desk
+
+    def find(self, key: str) -> Desk | None:
+        """The desk that was opened with this key; whoever comes without a page of ours can open none."""
+        with self._lock:
+            if key not in self._open:
+                return None
+            desk, _ = self._open.pop(key)
+            self._open[key] = (desk, self._clock())
+            return desk
 
     def remove(self, key: str) -> None:
         """Remove a conversation's pictures, for good; its key may be used again."""
         with self._lock:
-            pictures, _ = self._open.pop(key, (None, 0.0))
-        if pictures is not None:
-            pictures.remove()
+            desk, _ = self._open.pop(key, (None, 0.0))
+        if desk is not None:
+            desk.pictures.remove()
 
     def close(self) -> None:
         """Remove everything."""
@@ -75,7 +89,7 @@ class Shelf:
             self._base = None
             self._open.clear()
 
-    def _overdue(self) -> list[Pictures]:
+    def _overdue(self) -> list[Desk]:
         late = self._clock() - IDLE_SECONDS
         keys = [key for at, (key, (_, used)) in enumerate(self._open.items()) if used < late or at < len(self._open) - self._most]
         return [self._open.pop(key)[0] for key in keys]

@@ -1,7 +1,7 @@
 """A real backend that answers from a script: for tests, screenshots and `--demo`. It is never chosen silently.
 
-Options of its spec: `replies` (a list of texts, used in turn, then again from the first; without it the last user message
-is given back, so a reader sees at once that no model is behind it), `pieces` (characters per piece, default 4),
+Options of its spec: `replies` (a list of texts, used in turn, then again from the first; without it the last text of the
+user is given back, so a reader sees at once that no model is behind it), `pieces` (characters per piece, default 4),
 `delay` (seconds before each piece, default 0). It honours max tokens (a token is one piece), stop strings, `one_of` (the
 first choice), prefill and cancellation, as every backend must; temperature and seed change nothing, as there is no chance.
 """
@@ -17,7 +17,7 @@ from shared import chatml
 from shared.engine import Cancel, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, DoneReason, Event, PromptProgress, Usage
-from shared.messages import Image, Message
+from shared.messages import Image, Message, Text
 from shared.tag_router import StopStrings, TagRouter, tags_for
 
 PREFILL_BATCH = 128
@@ -83,7 +83,8 @@ class Scripted:
         if sampling.one_of:
             return sampling.one_of[0]
         if not self._replies:
-            return next((message.text for message in reversed(messages) if message.role == "user"), "")
+            asked = (part for message in reversed(messages) if message.role == "user" for part in reversed(message.parts))
+            return next((part.text for part in asked if isinstance(part, Text)), "")
         with self._lock:
             reply = self._replies[self._asked % len(self._replies)]
             self._asked += 1

@@ -135,8 +135,17 @@ def test_bytes_are_what_bounds_not_letters() -> None:
 def test_a_picture_is_counted_however_short_the_text() -> None:
     engine = Notebook()
     picture = Message("user", (Image("/session/cat.png", "ab" * 32, 64, 48), Text("what is this?")))
-    updates(registry_of(engine, context=4096), turns.asked((), picture))
+    updates(registry_of(engine, context=4096, capabilities=frozenset({"text", "image"})), turns.asked((), picture))
     assert engine.counted
+
+
+def test_a_model_that_reads_text_only_is_not_even_loaded_for_a_picture() -> None:
+    engine = Notebook()
+    picture = Message("user", (Image("/session/cat.png", "ab" * 32, 64, 48), Text("what is this?")))
+    registry = registry_of(engine, context=4096)
+    with pytest.raises(BadRequest, match="m reads text only"):
+        updates(registry, (*turns.asked((), picture), Turn(user("and now?"))))
+    assert not engine.counted and not registry.loaded()
 
 
 def test_what_cannot_fit_is_for_the_engine_to_say() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,9 +24,14 @@ from shared.messages import user
 from shared.settings import Settings
 from tests.demos.test_turns import anything, conversations
 
+FORM = view.Form()
 EN, ZH = Strings("en"), Strings("zh")
 SETTINGS = {"model": "m", "temperature": 0.5, "seed": "", "stop": "END"}
 ENGLISH = ModelSpec("small", "llama_cpp", (), languages=("en",), size_bytes=98_362_432)
+
+
+def restored(value: Any) -> tuple[Conversation, Mapping[str, Any]]:
+    return FORM.restored(value), view.settings_of(value)
 
 
 # ---- what the browser keeps ------------------------------------------------------------------------------------------------
@@ -33,7 +40,7 @@ ENGLISH = ModelSpec("small", "llama_cpp", (), languages=("en",), size_bytes=98_3
 @given(conversations)
 @settings(deadline=None)
 def test_what_is_saved_comes_back_and_an_answer_under_way_is_cut(conversation: Conversation) -> None:
-    back, kept = view.restored(json.loads(json.dumps(view.saved(conversation, SETTINGS))))
+    back, kept = restored(json.loads(json.dumps(FORM.saved(conversation, SETTINGS))))
     cut = [dataclasses.replace(turn, outcome="cancelled") if turn.outcome == "open" else turn for turn in conversation]
     assert back == tuple(cut) and kept == SETTINGS
 
@@ -41,19 +48,19 @@ def test_what_is_saved_comes_back_and_an_answer_under_way_is_cut(conversation: C
 def test_what_does_not_fit_the_browser_is_dropped_from_the_front() -> None:
     big = "x" * (view.SAVED_CHARACTERS // 3)
     conversation = tuple(Turn(user(f"q{n}"), big, outcome="stop") for n in range(5))
-    back, _ = view.restored(view.saved(conversation, SETTINGS))
+    back, _ = restored(FORM.saved(conversation, SETTINGS))
     assert back == conversation[-2:]
-    assert len(json.dumps(view.saved(conversation, SETTINGS))) < view.SAVED_CHARACTERS * 1.01
+    assert len(json.dumps(FORM.saved(conversation, SETTINGS))) < view.SAVED_CHARACTERS * 1.01
 
 
 def test_thoughts_and_questions_count_too() -> None:
     big = "x" * (view.SAVED_CHARACTERS // 2)
     conversation = (Turn(user(big), outcome="stop"), Turn(user("q"), reasoning=big, outcome="stop"), Turn(user("r"), outcome="stop"))
-    assert view.restored(view.saved(conversation, SETTINGS))[0] == conversation[1:]
+    assert restored(FORM.saved(conversation, SETTINGS))[0] == conversation[1:]
 
 
 def test_many_small_turns_are_bounded_too() -> None:
-    kept = view.saved((Turn(user("q"), "a", outcome="stop"),) * 10_000, SETTINGS)["conversation"]
+    kept = FORM.saved((Turn(user("q"), "a", outcome="stop"),) * 10_000, SETTINGS)["conversation"]
     assert 1000 < len(kept) < 10_000 and len(json.dumps(kept)) < view.SAVED_CHARACTERS
 
 
@@ -61,29 +68,32 @@ def test_many_small_turns_are_bounded_too() -> None:
 @given(wrong=anything)
 @settings(deadline=None, max_examples=50)
 def test_hostile_saved_values_are_nothing(name: str, wrong: object) -> None:
-    value = {**view.saved((Turn(user("q"), "a"),), SETTINGS), name: wrong}
+    value = {**FORM.saved((Turn(user("q"), "a"),), SETTINGS), name: wrong}
     if value["version"] == 1 and isinstance(value["settings"], dict) and value["conversation"] == []:
-        assert view.restored(value)[0] == ()
+        assert restored(value)[0] == ()
     elif name == "settings" and isinstance(wrong, dict):
-        assert view.restored(value)[1] == wrong  # the page takes each setting only in its own type
+        assert restored(value)[1] == wrong  # the page takes each setting only in its own type
+    elif name == "conversation":
+        assert restored(value) == ((), SETTINGS)
     elif name != "version" or wrong != 1:
-        assert view.restored(value) == ((), {})
-    assert view.restored(wrong) == ((), {})
+        assert restored(value) == ((), {})
+    assert restored(wrong) == ((), {})
 
 
 def test_a_missing_or_broken_part_is_nothing() -> None:
-    good = view.saved((Turn(user("q"), "a"),), SETTINGS)
-    for name in good:
-        assert view.restored({key: value for key, value in good.items() if key != name}) == ((), {})
-    assert view.restored({**good, "conversation": [{**good["conversation"][0], "outcome": "won"}]}) == ((), {})
+    good = FORM.saved((Turn(user("q"), "a"),), SETTINGS)
+    for name in ("version", "settings"):
+        assert restored({key: value for key, value in good.items() if key != name}) == ((), {})
+    assert restored({key: value for key, value in good.items() if key != "conversation"}) == ((), SETTINGS)
+    assert restored({**good, "conversation": [{**good["conversation"][0], "outcome": "won"}]}) == ((), SETTINGS)
     for nothing in (None, "", [], {}, 7, "{}"):
-        assert view.restored(nothing) == ((), {})
+        assert restored(nothing) == ((), {})
 
 
 @given(st.lists(st.sampled_from(turns.OUTCOMES), max_size=4))
 def test_whatever_is_restored_can_be_shown(outcomes: list[turns.Outcome]) -> None:
     conversation = tuple(Turn(user("q"), "a" * n, outcome=outcome) for n, outcome in enumerate(outcomes))
-    shown = view.whole(view.restored(view.saved(conversation, SETTINGS))[0], EN)
+    shown = FORM.whole(restored(FORM.saved(conversation, SETTINGS))[0], EN)
     assert shown["empty"] is (not outcomes)
 
 
@@ -121,9 +131,9 @@ def test_the_dropped_turns_are_named_by_their_last_question() -> None:
 
 
 def test_the_title_is_the_first_line_of_the_first_question() -> None:
-    assert view.whole((Turn(user("\n Why?\nBecause")), Turn(user("And?"))), EN)["title"] == "Why?"
-    assert len(view.whole((Turn(user("w" * 500)),), EN)["title"]) == 60
-    assert view.whole((), ZH)["title"] == "新对话"
+    assert FORM.whole((Turn(user("\n Why?\nBecause")), Turn(user("And?"))), EN)["title"] == "Why?"
+    assert len(FORM.whole((Turn(user("w" * 500)),), EN)["title"]) == 60
+    assert FORM.whole((), ZH)["title"] == "新对话"
 
 
 # ---- stage card and pill ---------------------------------------------------------------------------------------------------

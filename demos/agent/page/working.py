@@ -88,7 +88,7 @@ def worked(app: App, workshop: Workshop, conversation: Conversation, choices: Ch
     turn.conversation = runs.ended(turn.conversation, "failed" if turn.error else "cancelled")
     end = {"stage": None, "approval": None, "error": turn.error, **view.resting_pill(app, str(choices.values["model"]), t)}
     told = bench(turn.conversation, turn.specs, app, t)
-    yield {**view.at_the_end(whole(turn.conversation, t)), **end, "budget": None, "bench": told, "saved": saved(turn.conversation, choices)}
+    yield {**whole(turn.conversation, t), **end, "budget": None, "bench": told, "saved": saved(turn.conversation, choices)}
 
 
 def _going(app: App, workshop: Workshop, turn: _Turn, choices: Choices, t: Strings, cancel: Cancel) -> Iterator[View]:

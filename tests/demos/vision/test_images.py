@@ -223,10 +223,10 @@ def test_a_question_takes_pictures_of_its_own_conversation_only(pictures: Pictur
 def test_a_key_leads_to_its_own_pictures(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     mine, yours = shelf.new_key(), shelf.new_key()
-    image = shelf.open(mine).add(png()).image
-    assert shelf.open(mine).find(image.sha256) == image and shelf.open(yours).find(image.sha256) is None
+    image = shelf.open(mine).pictures.add(png()).image
+    assert shelf.open(mine).pictures.find(image.sha256) == image and shelf.open(yours).pictures.find(image.sha256) is None
     shelf.remove(mine)
-    assert shelf.open(mine).find(image.sha256) is None and shelf.open(mine).add(png()).image == image
+    assert shelf.open(mine).pictures.find(image.sha256) is None and shelf.open(mine).pictures.add(png()).image == image
     shelf.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -242,20 +242,20 @@ def test_what_nobody_asked_for_in_a_long_while_goes(tmp_path: Path) -> None:
     now = [0.0]
     shelf = Shelf(tmp_path, most=2, clock=lambda: now[0])
     keys = [shelf.new_key() for _ in range(3)]
-    images = [shelf.open(key).add(png()).image for key in keys[:2]]
+    images = [shelf.open(key).pictures.add(png()).image for key in keys[:2]]
     now[0] = IDLE_SECONDS - 1
-    assert shelf.open(keys[1]).find(images[1].sha256)
+    assert shelf.open(keys[1]).pictures.find(images[1].sha256)
     now[0] = IDLE_SECONDS + 1
-    assert shelf.open(keys[1]).find(images[1].sha256) and not Path(images[0].path).exists()
-    shelf.open(keys[0]).add(png())
-    shelf.open(keys[2]).add(png())
-    assert shelf.open(keys[1]).find(images[1].sha256) is None  # one too many
+    assert shelf.open(keys[1]).pictures.find(images[1].sha256) and not Path(images[0].path).exists()
+    shelf.open(keys[0]).pictures.add(png())
+    shelf.open(keys[2]).pictures.add(png())
+    assert shelf.open(keys[1]).pictures.find(images[1].sha256) is None  # one too many
     shelf.close()
 
 
 def test_what_a_killed_application_left_goes_and_a_running_one_keeps_its_own(tmp_path: Path) -> None:
     running = Shelf(tmp_path)
-    kept = running.open(running.new_key()).add(png()).image
+    kept = running.open(running.new_key()).pictures.add(png()).image
     code = (
         "import sys; from pathlib import Path; from demos.vision.shelf import Shelf; import os\n"
         "shelf = Shelf(Path(sys.argv[1])); shelf.open(shelf.new_key()); os._exit(9)"

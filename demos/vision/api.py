@@ -1,0 +1,80 @@
+"""The public endpoint `/vision`: pictures and a question, a growing answer, for `gradio_client` and plain HTTP. Keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from demos import components, render, reply, streaming, turns
+from demos.reply import Choices
+from demos.strings import Strings
+from demos.tab import App
+from demos.turns import Conversation
+from demos.vision.desk import Desk
+from demos.vision.form import PictureForm
+from demos.vision.pdf import is_pdf
+from demos.vision.shelf import Shelf
+from shared.engine import Cancel, Cancelled
+from shared.errors import BadRequest, DemoError
+from shared.events import TextDelta
+
+SECONDS = 0.05  # between two states of the answer
+
+
+def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
+    """Declare the endpoint on the page being built; its components are seen by no visitor, and check that files are uploads."""
+
+    def vision(
+        images: list[str] | None, question: str, model: str = "", detail: str = "auto", system: str = "", max_tokens: float = 512,
+        temperature: float = -1.0, seed: float = -1,
+    ) -> Iterator[str]:  # fmt: skip
+        """Answer `question` about `images`; yields the text so far. Empty or negative arguments: the page's model, its own settings,
+        a new seed. `detail` is auto, low or high."""
+        cancel, key = Cancel(), shelf.new_key()
+        try:
+            choices = _choices(app, model or first_model(), system, max_tokens, temperature, seed)
+            yield from _answer(app, key, _asked(shelf.open(key), images or [], question, detail), choices, cancel)
+        except DemoError as error:
+            card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
+            raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
+        except Cancelled:
+            return
+        finally:
+            cancel.set()
+            shelf.remove(key)
+
+    with gr.Column(visible=False):
+        inputs = [
+            gr.File(file_count="multiple", label="images"), gr.Textbox(label="question"), gr.Textbox("", label="model"),
+            gr.Textbox("auto", label="detail"), gr.Textbox("", label="system"), gr.Number(512, label="max_tokens", precision=0),
+            gr.Number(-1, label="temperature"), gr.Number(-1, label="seed", precision=0),
+        ]  # fmt: skip
+        gr.Button().click(vision, inputs, gr.Textbox(label="answer"), api_name="vision")
+
+
+def _choices(app: App, model: str, system: str, max_tokens: float, temperature: float, seed: float) -> Choices:
+    spec = app.registry.spec(model)
+    values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens, "seed": "" if seed < 0 else str(int(seed))}
+    values["temperature"] = spec.sampling.temperature if temperature < 0 else temperature
+    return Choices(spec.id, system, components.capped(components.sampling_of(values), spec))
+
+
+def _asked(desk: Desk, images: Sequence[str], question: str, detail: str) -> Conversation:
+    desk.look(detail)
+    desk.pictures.expect_few(len(images))
+    for path in images:
+        content = desk.pictures.read(Path(path))
+        if is_pdf(content):
+            raise BadRequest(f"{Path(path).name} is a PDF; this endpoint takes pictures.", "Send its pages as pictures.")
+        desk.add(content, Path(path).name)
+    return turns.asked((), desk.pictures.question(question, [one.image for one in desk.draft]))
+
+
+def _answer(app: App, key: str, conversation: Conversation, choices: Choices, cancel: Cancel) -> Iterator[str]:
+    work = reply.answer(app.registry, conversation, choices, cancel, PictureForm(key, None).messages)
+    text = ""
+    for updates in streaming.batches(work, cancel, SECONDS):
+        text += "".join(update.text for update in updates if isinstance(update, TextDelta))
+        yield text
