@@ -73,18 +73,27 @@ def kind_of(question: Question) -> str:
 
 @contextlib.contextmanager
 def through_engine(folder: Path) -> Iterator[Ask]:
+    with engine_of(folder) as engine:
+        yield asking(engine)
+
+
+@contextlib.contextmanager
+def engine_of(folder: Path) -> Iterator[Engine]:
     spec = local.spec_of_path(folder)
     registry = Registry([spec], files=Store(Path(os.devnull).parent / "no-models"))
     try:
         with registry.lease(spec.id, cancel=Cancel(), on_progress=lambda progress: None) as engine:
-            yield lambda question: answer(engine, question)
+            yield engine
     finally:
         registry.close()
 
 
-def answer(engine: Engine, question: Question) -> str:
-    events = engine.stream([message(question.text, picture_file("test", question.picture))], GREEDY)
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+def asking(engine: Engine) -> Ask:
+    def ask(question: Question) -> str:
+        events = engine.stream([message(question.text, picture_file("test", question.picture))], GREEDY)
+        return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+    return ask
 
 
 @contextlib.contextmanager
@@ -94,8 +103,8 @@ def over_http(url: str, model: str) -> Iterator[Ask]:
     client = Client(url, verbose=False)
 
     def ask(question: Question) -> str:
-        files = [handle_file(picture_file("test", question.picture))]
-        return str(client.predict(images=files, question=question.text, model=model, temperature=0, api_name="/vision"))
+        sent = {"images": [handle_file(picture_file("test", question.picture))], "question": question.text, "model": model}
+        return str(client.predict(**sent, temperature=0, max_tokens=GREEDY.max_tokens, api_name="/vision"))
 
     yield ask
 
