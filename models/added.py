@@ -10,11 +10,11 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from models import catalog, local, sources
+from models import catalog, local, projectors, sources
 from models.catalog_text import written
 from models.downloads.landing import landing_names
 from models.downloads.request import Limits, opened
@@ -121,7 +121,8 @@ class Added:
         if not wish.file and len(ggufs) > 1:
             return Choice(tuple(sorted(((name, size) for name, (_, size) in ggufs.items()), key=lambda pair: pair[1]))[:MOST_FILES])
         files, size = ggufs[wish.file or next(iter(ggufs))]
-        return self._gguf(Source(kind, wish.ref, there.revision or wish.revision, files), size, cancel)
+        spec = self._gguf(Source(kind, wish.ref, there.revision or wish.revision, files), size, cancel)
+        return _seeing(spec, sizes)
 
     def _folder(self, source: Source, there: Description, size: int, cancel: Cancel) -> ModelSpec:
         """As of a local folder, with the small files that describe it in one of its own."""
@@ -173,11 +174,24 @@ class Added:
         os.replace(part, self._path)
 
 
+def _seeing(spec: ModelSpec, sizes: Mapping[str, int]) -> ModelSpec:
+    """With the projector that lies in the same folder of the repository for it, where there is one: then it sees."""
+    (source,) = spec.sources
+    first = PurePosixPath(source.files[0])
+    beside = [name for name in sizes if PurePosixPath(name).parent == first.parent]
+    projector = projectors.chosen(beside, first.name)
+    if not projector:
+        return spec
+    landing_names((*source.files, projector))
+    both = replace(source, files=(*source.files, projector))
+    return replace(spec, sources=(both,), capabilities=spec.capabilities | {"image"}, size_bytes=spec.size_bytes + sizes[projector])
+
+
 def _ggufs(there: Description) -> dict[str, tuple[tuple[str, ...], int]]:
     """Each model of the repository under its first file: all its files, and their bytes. Projectors for pictures are no models."""
     sizes, found = dict(there.files), dict[str, tuple[tuple[str, ...], int]]()
     for name, size in there.files:
-        if not name.endswith(".gguf") or PurePosixPath(name).name.lower().startswith("mmproj"):
+        if not name.endswith(".gguf") or projectors.is_projector(name):
             continue
         shard = _SHARD.fullmatch(name)
         if shard is None:

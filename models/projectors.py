@@ -35,11 +35,13 @@ def is_projector(name: str) -> bool:
     return name.lower().endswith(".gguf") and _SIGN in PurePosixPath(name).name.lower()
 
 
-def chosen(names: Iterable[str], model: str, *, alone: bool) -> str:
-    """The projector for the file called `model`, out of `names`; empty where none is its own.
+def chosen(names: Iterable[str], model: str) -> str:
+    """The projector for the file called `model`, out of the `names` beside it; empty where none is its own.
 
-    `alone`: no other model lies there, so one without a model's name is meant for it. Of several, one as precise as the model."""
-    found = sorted(name for name in names if is_projector(name))
+    Where no other model lies there, one without a model's name is meant for it. Of several, one as precise as the model."""
+    names = sorted(names)
+    found = [name for name in names if is_projector(name)]
+    alone = all(is_projector(name) or _words(name) == _words(model) for name in names if name.lower().endswith(".gguf"))
     own = [name for name in found if _words(name) == _words(model)] or [name for name in found if alone and not _words(name)]
     return min(own, key=lambda name: (_precision(name) != _precision(model), len(name), name), default="")
 
@@ -47,11 +49,9 @@ def chosen(names: Iterable[str], model: str, *, alone: bool) -> str:
 def beside(model: Path) -> Path | None:
     """The projector in the folder of the file `model`. Of a folder that cannot be read there is none."""
     try:
-        names = [file.name for file in model.parent.glob("*.gguf") if file.name != model.name]
+        name = chosen([file.name for file in model.parent.glob("*.gguf") if file.name != model.name], model.name)
     except OSError:
         return None
-    others = [name for name in names if not is_projector(name) and _words(name) != _words(model.name)]
-    name = chosen(names, model.name, alone=not others)
     return model.parent / name if name else None
 
 

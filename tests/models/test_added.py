@@ -63,10 +63,23 @@ def test_safetensors_of_a_hub_are_described_by_their_small_files(tmp_path: Path)
 def test_a_gguf_of_a_hub_is_described_by_its_beginning(tmp_path: Path) -> None:
     header = gguf_bytes({**METADATA, "llama.context_length": 1024})
     body = header + bytes(3 << 20)
-    with Server(hub({"tiny.Q4_K_M.gguf": body, "mmproj-tiny.gguf": b"x"})) as server:
+    with Server(hub({"tiny.Q4_K_M.gguf": body, "mmproj-another.gguf": b"x"})) as server:
         spec = spec_of(server, tmp_path)
+    assert "image" not in spec.capabilities
     assert (spec.id, spec.backend, spec.context, spec.size_bytes) == ("tiny.Q4_K_M", "llama_cpp", 1024, len(body))
     assert spec.sources == (Source("hf", "org/tiny", COMMIT, ("tiny.Q4_K_M.gguf",)),)
+
+
+def test_a_gguf_of_a_hub_comes_with_its_projector(tmp_path: Path) -> None:
+    body = gguf_bytes(METADATA)
+    files = {"tiny-Q8_0.gguf": body, "tiny-Q4_K_M.gguf": body, "mmproj-tiny-f16.gguf": bytes(900), "mmproj-tiny-Q8_0.gguf": bytes(700),
+             "other/mmproj-tiny-Q4_K_M.gguf": b"x"}  # fmt: skip
+    with Server(hub(files)) as server:
+        eight, four = (spec_of(server, tmp_path, file=f"tiny-{name}.gguf") for name in ("Q8_0", "Q4_K_M"))
+        assert not [path for path in server.requests if "mmproj" in str(path)]
+    assert eight.sources[0].files == ("tiny-Q8_0.gguf", "mmproj-tiny-Q8_0.gguf") and eight.size_bytes == len(body) + 700
+    assert four.sources[0].files == ("tiny-Q4_K_M.gguf", "mmproj-tiny-f16.gguf")
+    assert "image" in eight.capabilities and "image" in four.capabilities
 
 
 def test_of_several_files_one_is_chosen_smallest_first(tmp_path: Path) -> None:

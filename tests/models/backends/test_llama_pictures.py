@@ -14,14 +14,17 @@ import pytest
 from models import local
 from models.backends import llama_cpp
 from models.backends.llama_cpp import LlamaCpp, SeeingLlamaCpp
+from models.download import Store
 from shared import chatml
 from shared.chatml import Control, ImageSlot, Plain
-from shared.engine import Cancel, ModelSpec, Sampling, SeesPictures
+from shared.engine import Cancel, Capability, ModelSpec, Sampling, SeesPictures, Source
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, Event, PromptProgress, TextDelta
 from shared.messages import Image, Message, Text, assistant, user
+from tests import hubs
 from tests.models import tiny_vision_gguf as tiny
 from tests.seeing_models import image_of
+from tests.servers import Server
 
 GREEDY = Sampling(temperature=0, max_tokens=12)
 SHAPES = {"idefics3": tiny.IDEFICS3, "llava": tiny.LLAVA, "internvl": tiny.INTERNVL}
@@ -326,3 +329,17 @@ def test_a_folder_with_both_files(folder: Path, tmp_path: Path) -> None:
     assert spec.size_bytes == sum(file.stat().st_size for file in (tmp_path / "both").iterdir())
     with pytest.raises(ModelUnavailable, match="the projector of a model"):
         local.spec_of_path(tmp_path / "both" / "mmproj-tiny-f16.gguf")
+
+
+def test_both_files_come_from_a_hub(folder: Path, tmp_path: Path, red: Image) -> None:
+    files = {"tiny.gguf": folder / "tiny.gguf", "mmproj-tiny-f16.gguf": folder / "idefics3" / "mmproj-tiny-f16.gguf"}
+    capabilities: frozenset[Capability] = frozenset({"text", "image"})
+    source = Source("hf", hubs.REF, hubs.COMMIT, tuple(files))
+    spec = ModelSpec("tiny-vl", "llama_cpp", (source,), capabilities=capabilities, context=1024, options={"threads": 1})
+    with Server() as server:
+        hubs.hugging_face(server, {name: file.read_bytes() for name, file in files.items()}, large=tuple(files))
+        path = Store(tmp_path / "models", hf_endpoint=server.url).fetch(spec, lambda progress: None, Cancel())
+    assert sorted(file.name for file in path.parent.glob("*.gguf")) == sorted(files)
+    engine = llama_cpp.load(spec, path, on_progress=lambda progress: None, cancel=Cancel())
+    assert answer(engine, [asked(red, "What is it?")])[0]
+    engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -151,6 +152,32 @@ class TestPictures:
     def test_a_typed_picture_token_is_text(self, made: Any) -> None:
         pieces = made(PICTURES).render([Message("user", (Text("<image>"), CAT))])
         assert of(pieces, ImageSlot) == [ImageSlot(CAT)] and Plain("User: <image>") in pieces
+
+
+class TestPicturesAsText:
+    """For backends that put a picture where a text would stand, with templates that know nothing of pictures."""
+
+    @pytest.fixture
+    def as_text_made(self) -> Iterator[Any]:
+        with contextlib.ExitStack() as stack:
+            yield lambda source: stack.enter_context(closing(ChatTemplate(source, tokens=TOKENS, marks=MARKS, pictures_as_text=True)))
+
+    @pytest.mark.parametrize("source", [LLAMA3, GEMMA, MISTRAL, TOOLS])
+    def test_each_has_its_place(self, as_text_made: Any, source: str) -> None:
+        messages = [Message("user", (Text("First "), CAT, Text(" then "), DOG)), assistant("Yes."), Message("user", (CAT, Text("again?")))]
+        pieces = as_text_made(source).render(messages)
+        assert of(pieces, ImageSlot) == [ImageSlot(CAT), ImageSlot(DOG), ImageSlot(CAT)]
+        assert "First <ImageHere> then <ImageHere>" in as_text(pieces) and "<ImageHere>again?" in as_text(pieces)
+
+    def test_one_that_is_left_out_or_shown_twice_is_refused(self, as_text_made: Any) -> None:
+        for source in ("{{ messages[-1].content }}", "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}"):
+            with pytest.raises(BadRequest, match="chat template"):
+                as_text_made(source).render([Message("user", (CAT, Text("a"))), user("b")])
+
+    def test_a_typed_name_of_one_is_text(self, as_text_made: Any) -> None:
+        pieces = as_text_made(LLAMA3).render([Message("user", (Text("picture "), CAT))])
+        assert of(pieces, ImageSlot) == [ImageSlot(CAT)]
+        assert any("picture " in piece.text for piece in of(pieces, Plain))
 
 
 class TestTools:
