@@ -1,9 +1,9 @@
-"""A stranger's file becomes a picture that is safe to keep: RGB, upright, one frame, and nothing in it but pixels.
+"""A stranger's file becomes a picture that is safe to keep: RGB, upright, one frame, and hardly anything in it but pixels.
 
 What a file is, its content says, never its name. Size is judged before anything is decoded, so a small file that claims
 gigapixels costs nothing. Colours are taken to sRGB by the profile in the file, clear parts are laid on white, 16 bit becomes 8, and
-what is larger than any model looks at is made smaller. Everything else in the file is left behind: where it was taken, by which
-camera, comments, previews. What was given up that people can see is told by `notes`.
+what is larger than any model looks at is made smaller. How it was taken is kept (`demos.vision.exif`); everything else in the file is
+left behind: where that was, comments, previews. What was given up that people can see is told by `notes`.
 
 Decoding happens in this process, by Pillow and the libraries in its wheel. Knows no folder and no conversation.
 """
@@ -23,6 +23,7 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
 
+from demos.vision import exif
 from shared.errors import BadRequest, OutOfMemory
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # no others: they run outside programs, or are seldom checked
@@ -32,13 +33,7 @@ MOST_PROFILE = 4 << 20  # bytes of a colour profile
 STRIP = 2_000_000  # pixels that are converted at once
 MOST_AT_ONCE = 2  # decoders at work, whoever waits
 LONGEST_NAME = 60
-Note = Literal["first_frame", "first_page", "shrunk", "stretched"]
-NOTES: dict[Note, str] = {
-    "first_frame": "Only the first frame of the animation is used.",
-    "first_page": "Only the first page of the file is used.",
-    "shrunk": "It was made smaller.",
-    "stretched": "Its values have no range of their own: darkest and brightest became black and white.",
-}
+Note = Literal["first_frame", "first_page", "shrunk", "stretched", "turned", "place"]
 BROKEN = (
     OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, RuntimeError, struct.error,
     zlib.error, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
@@ -74,16 +69,17 @@ class Clean:
     notes: tuple[Note, ...] = ()
 
     @classmethod
-    def of(cls, picture: PIL.Image.Image, *, photograph: bool, notes: tuple[Note, ...] = ()) -> Clean:
+    def of(cls, picture: PIL.Image.Image, *, photograph: bool, notes: tuple[Note, ...] = (), camera: bytes = b"") -> Clean:
         """`picture` is RGB; a `photograph` becomes JPEG, and so does what would be a large PNG."""
+        more = {"exif": camera} if camera else {}
         picture.info = {}  # Pillow writes some of it into the file
         file = io.BytesIO()
         if not photograph:
-            picture.save(file, "PNG", compress_level=4)
+            picture.save(file, "PNG", compress_level=4, **more)
         suffix = ".png"
         if photograph or file.tell() > MOST_PNG:
             file = io.BytesIO()
-            picture.save(file, "JPEG", quality=95, subsampling=0)
+            picture.save(file, "JPEG", quality=95, subsampling=0, **more)
             suffix = ".jpg"
         return cls(file.getvalue(), suffix, picture.width, picture.height, notes)
 
@@ -125,13 +121,18 @@ def _cleaned(content: bytes, called: str, limits: Limits) -> Clean:
         picture.load()
         if picture.mode in _UNBOUNDED:
             notes.append("stretched")
+        if _orientation(picture) is not None:
+            notes.append("turned")
+        block, place = exif.kept(picture)
+        if place:
+            notes.append("place")
         upright = _seen(picture, limits.kept)
     except BROKEN as error:
         raise BadRequest(f"{called} is broken: it begins as {kind} and cannot be read to its end.", "Save it anew.") from error
     if sorted(upright.size) != sorted(size):
         notes.append("shrunk")
     photograph = kind in _LOSSY or (kind == "WEBP" and b"VP8L" not in content[:64])
-    return Clean.of(upright, photograph=photograph, notes=tuple(notes))
+    return Clean.of(upright, photograph=photograph, notes=tuple(notes), camera=block)
 
 
 def _opened(content: bytes, called: str, limits: Limits) -> PIL.Image.Image:
