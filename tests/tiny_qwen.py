@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _model(family: str, vocabulary: int, tokens: dict[str, int]) -> PreTrainedMo
 def generated(folder: Path, messages: Sequence[Message], tokens: int = 16) -> tuple[torch.Tensor, int]:
     """The scores of each token that `generate` writes greedily after `messages`, and how many tokens these are: their pictures prepared
     by the folder's own processor, their text written by its own template, the positions counted by transformers."""
-    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    tokenizer, model = _loaded(folder, (folder / "config.json").read_bytes())
     images = [part for message in messages for part in message.parts if isinstance(part, Image)]
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     made = processor(images=[PIL.Image.open(image.path) for image in images], return_tensors="pt") if images else {}
@@ -119,6 +120,11 @@ def generated(folder: Path, messages: Sequence[Message], tokens: int = 16) -> tu
             output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
     return torch.cat(written.logits), ids.shape[1]
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, config: bytes) -> tuple[Any, Any]:
+    return load_tokenizer(folder), load_model(folder)
 
 
 def _wire(message: Message) -> dict[str, Any]:

@@ -40,9 +40,6 @@ class ImageProcessor:
         try:
             made: Mapping[str, Any] = self._processor(images=[picture], return_tensors="pt", **how)
         except _BROKEN as error:
-            raise unfit(picture.width, picture.height, str(error)) from error
+            size = f"{picture.width:,} x {picture.height:,}"
+            raise BadRequest(f"A picture of {size} pixels cannot be prepared for this model: {error}.", "Choose another.") from error
         return made
-
-
-def unfit(width: int, height: int, why: str) -> BadRequest:
-    return BadRequest(f"A picture of {width:,} x {height:,} pixels cannot be prepared for this model: {why}.", "Choose another.")

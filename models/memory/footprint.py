@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,8 +31,10 @@ LLAMA_PROCESS = 72 * MB  # measured with the default model: 515 MB in all, of wh
 TORCH_WORKING = 128 * MB  # measured: 40 MB (bfloat16) to 90 MB (float32) beside weights and caches for 135M parameters on a CPU
 FACTS_WORKING = 896 * MB  # measured: torch 220 MB, and OCR on 1,600 x 1,600 pixels up to 650 MB; weights beside it
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
+QWEN_PICTURES_WORKING = 768 * MB  # measured: 372 MB for a picture of 1,280 positions and 749 MB for 4,096, at Qwen2.5-VL's widths, bfloat16
 SLACK = 50  # a fiftieth of the weights: allocators round up, and activations grow with the model's width
 WEIGHTS = "model.safetensors"
+_QWEN_VL = re.compile(r"qwen[\d._]*[_-]vl", re.IGNORECASE)  # what configs and ids call them; an InternVL has plain Qwen inside
 _HEADER_LIMIT = 100 << 20  # of a safetensors file, as its own library has it
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float32"}
@@ -111,9 +114,16 @@ def _torch(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
     per_token = (spec.cache_bytes or _config_cache(config)) * (2 if dtype == "float32" else 1)
     one = per_token * context
     kept = min(KEPT_CONVERSATIONS * one, _positive(spec.options.get("prefix_bytes"), KEPT_BYTES))
-    working = TORCH_WORKING + weights // SLACK + (PICTURES_WORKING if "image" in spec.capabilities else 0) if weights else 0
+    working = TORCH_WORKING + weights // SLACK + _seeing(spec, config) if weights else 0
     movable = device.startswith("cuda") and bits >= 16
     return Need(weights, one + kept, working, kept, dtype, estimated=not (parameters and per_token), movable=movable)
+
+
+def _seeing(spec: ModelSpec, config: Mapping[str, Any]) -> int:
+    """What looking takes: Qwen's read a picture as one, as large as it is allowed to be; the others in squares."""
+    if "image" not in spec.capabilities:
+        return 0
+    return QWEN_PICTURES_WORKING if _QWEN_VL.match(str(config.get("model_type") or spec.id)) else PICTURES_WORKING
 
 
 def _resolved(asked: str, native: str, device: str) -> str:

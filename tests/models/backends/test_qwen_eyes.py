@@ -18,8 +18,9 @@ from transformers import AutoImageProcessor
 from models import local
 from models.backends import transformers_local
 from models.backends.generation import Decoder
-from models.backends.qwen_eyes import MOST_POSITIONS, QwenEyes
+from models.backends.qwen_eyes import QwenEyes
 from models.backends.transformers_local import TransformersLocal
+from models.qwen_sizes import MOST_POSITIONS
 from shared.engine import Cancel, Sampling, SeesPictures
 from shared.errors import BadRequest, ModelUnavailable
 from shared.events import Done, Event, PromptProgress, TextDelta
@@ -32,8 +33,9 @@ GREEDY = Sampling(temperature=0, max_tokens=16)
 LONG = "The capital of France is Paris. " * 20
 
 
-def opened(folder: Path) -> TransformersLocal:
-    return transformers_local.load(local.spec_of_path(folder), folder, on_progress=lambda progress: None, cancel=Cancel())
+def opened(folder: Path, **options: Any) -> TransformersLocal:
+    spec = dataclasses.replace(local.spec_of_path(folder), options=options)
+    return transformers_local.load(spec, folder, on_progress=lambda progress: None, cancel=Cancel())
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -208,6 +210,18 @@ def test_high_detail_is_more_where_the_folder_allows_it(tmp_path: Path) -> None:
 def test_a_typed_picture_token_is_text(engine: TransformersLocal) -> None:
     prompt = decoder_of(engine).prompt(engine._render([user(PAD)], ()))
     assert decoder_of(engine).tokenizer.control(PAD) not in prompt.ids and not prompt.pictures
+
+
+def test_in_half_precision(folder: Path, cat: Image) -> None:
+    """The rows of all layers keep to the model's dtype; scores stay close to those in full."""
+    engine = opened(folder, dtype="bfloat16")
+    with scores_of(engine) as scores:
+        assert answered(engine, [asked(cat, "What is this?")])[1].usage.output_tokens
+    expected, _ = generated(folder, [asked(cat, "What is this?")])
+    parts = -(-engine.count([asked(cat, "What is this?")]) // decoder_of(engine).batch)
+    assert scores[0].dtype == torch.bfloat16
+    assert torch.cosine_similarity(scores[parts - 1].float(), expected[0], dim=0) > 0.99
+    engine.close()
 
 
 def test_a_picture_like_a_thread_is_refused(engine: TransformersLocal, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from models.backends import prefix_cache
 from models.memory import footprint
-from models.memory.footprint import KEPT_BYTES, LLAMA_PROCESS, PICTURES_WORKING, SLACK, TORCH_WORKING
+from models.memory.footprint import KEPT_BYTES, LLAMA_PROCESS, PICTURES_WORKING, QWEN_PICTURES_WORKING, SLACK, TORCH_WORKING
 from shared.engine import ModelSpec
 from tests.gguf_file import METADATA, gguf
 from tests.tiny_models import tiny_llama_folder
@@ -66,6 +67,24 @@ def test_pictures_take_more() -> None:
     seeing = ModelSpec("s", "transformers_local", (), capabilities=frozenset({"image"}), parameters=GB, cache_bytes=1, context=1)
     blind = ModelSpec("b", "transformers_local", (), parameters=GB, cache_bytes=1, context=1)
     assert footprint.need(seeing, None).working - footprint.need(blind, None).working == PICTURES_WORKING
+    qwen = replace(seeing, id="qwen2.5-vl-3b-instruct")
+    assert footprint.need(qwen, None).working - footprint.need(blind, None).working == QWEN_PICTURES_WORKING
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "working"),
+    [
+        ("qwen2_vl", "qwen2_vl_text", QWEN_PICTURES_WORKING),
+        ("qwen3_vl_moe", "", QWEN_PICTURES_WORKING),
+        ("internvl", "qwen2", PICTURES_WORKING),
+    ],
+)
+def test_how_a_model_sees_is_read_from_its_config(tmp_path: Path, kind: str, text: str, working: int) -> None:
+    config = {"model_type": kind} | ({"text_config": {"model_type": text}} if text else {})
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    seeing = ModelSpec("s", "transformers_local", (), capabilities=frozenset({"image"}), parameters=GB, cache_bytes=1, context=1)
+    blind = replace(seeing, capabilities=frozenset())
+    assert footprint.need(seeing, tmp_path).working - footprint.need(blind, tmp_path).working == working
 
 
 def test_endpoints_need_nothing() -> None:
