@@ -120,7 +120,7 @@ const picker = () => {
     draw();
     $(`.pz-page[data-n="${page.n}"]`)?.focus();
   };
-  place.replaceChildren(
+  place.replaceChildren(...[
     make("h3", { text: say("pdf_title", { name: opened.name || "PDF" }) }),
     make("div", { class: "pz-page-list" }, ...pages.list.map((page) => make("button", {
       type: "button", class: "pz-page", "data-n": page.n, "aria-pressed": String(pages.taken.has(page.n)), "aria-label": say("page", { n: page.n }),
@@ -129,7 +129,8 @@ const picker = () => {
     make("div", { class: "pz-buttons" },
       make("button", { type: "button", class: "pz-button pz-primary", disabled: !pages.taken.size, text: say("take_pages", { n: pages.taken.size }), on: { click: takePages } }),
       pages.list.length < opened.last && make("button", { type: "button", class: "pz-button", disabled: pages.going, text: say("more_pages"), on: { click: openPages } }),
-      make("button", { type: "button", class: "pz-button pz-quiet", text: say("close_pdf"), on: { click: () => { pages.of = ""; ask({ do: "close_pdf" }) } } })));
+      make("button", { type: "button", class: "pz-button pz-quiet", text: say("close_pdf"), on: { click: () => { pages.of = ""; ask({ do: "close_pdf" }) } } })),
+  ].filter(Boolean));
 };
 
 // ---- the chosen picture, its frames ---------------------------------------------------------------------------------------------
@@ -253,16 +254,17 @@ const looks = () => {
   if (!desk.draft.length) return line.replaceChildren();
   const count = (n) => n.toLocaleString();
   const own = desk.draft.reduce((sum, one) => sum + (one.tokens ?? 0), 0);
-  const cost = !known ? say("cost_unknown") : own === total ? say("cost", { n: count(own) }) : say("cost_all", { n: count(own), all: count(total) });
-  line.replaceChildren(
+  const cost = !known ? say(desk.loaded ? "cost_untold" : "cost_unknown") : own === total ? say("cost", { n: count(own) }) : say("cost_all", { n: count(own), all: count(total) });
+  line.replaceChildren(...[
     !desk.one_way && make("fieldset", {}, make("legend", { text: say("detail") }), make("div", { class: "pz-segments" },
       ...["auto", "low", "high"].map((detail) => {
         const input = make("input", { type: "radio", name: "pz-detail", value: detail, on: { change: () => ask({ do: "detail", detail }) } });
         input.checked = detail === desk.detail;
         const tokens = desk.costs?.[detail];
         return make("label", {}, input, make("span", { text: say("detail_" + detail) }), tokens !== undefined && make("small", { text: count(tokens) }));
-      }))) || "",
-    make("p", { class: "pz-small", text: cost }));
+      }))),
+    make("p", { class: "pz-small", text: cost }),
+  ].filter(Boolean));
 };
 const adding = () => {
   const form = make("form", { class: "pz-address", novalidate: true, on: { submit: async (event) => {
@@ -299,9 +301,11 @@ const take = () => {
   const newest = rest.boxes?.at(-1);
   if (rest.key !== undefined && rest.key !== state.key) { desk.draft = []; chosen = "" }
   if (newest && JSON.stringify(newest) !== JSON.stringify(state.boxes.at(-1))) chosen = rest.sent.find((one) => one.n === newest.n)?.id ?? chosen;
+  const asked = rest.state === "open" && state.state !== "open";
   Object.assign(state, rest);
   draw();
   refresh();
+  if (asked && matchMedia("(max-width:768px)").matches) setTimeout(() => document.querySelector("#vision-column")?.scrollIntoView(), 300);
 };
 $(".pz-viewer").setAttribute("aria-label", say("pictures"));
 adding();

@@ -95,6 +95,7 @@ class Viewer:
             "draft": [_card(one, own.new[at] if own else None, t) for at, one in enumerate(draft)],
             "detail": desk.detail,
             "costs": {detail: known.total for detail, known in costs.items()},
+            "loaded": _is_there(self._app, str(asked.get("model"))),
             "one_way": bool(costs) and len(set(costs.values())) == 1,
             "most": desk.pictures.limits.turn,
             "pdf": {"name": opened.name, "count": opened.count, "last": len(opened.pages)} if opened else None,
@@ -161,6 +162,12 @@ def known_costs(app: App, model: str, new: Sequence[Image], earlier: Sequence[Im
     finally:
         clock.cancel()
     return {detail: known for detail, known in found.items() if known is not None}
+
+
+def _is_there(app: App, model: str) -> bool:
+    """Whether a model that says nothing of its cost cannot say it: one that is not loaded yet may."""
+    known = any(spec.id == model for spec in app.registry.specs())
+    return known and app.registry.state(model) in ("ready", "busy", "endpoint")
 
 
 def _card(one: Added, tokens: int | None, t: Strings) -> dict[str, Any]:
