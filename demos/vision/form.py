@@ -25,10 +25,10 @@ LABEL = "Image #{number}: "
 
 
 class PictureForm(Form):
-    """`key` and `desk` are the conversation's; `hands_over` whether there is a chat that facts can be handed to."""
+    """`key` and `desk` are the conversation's, `model` the one that is chosen; `hands_over`: there is a chat to hand facts to."""
 
-    def __init__(self, key: str, desk: Desk | None, *, hands_over: bool = False) -> None:
-        self._key, self._desk, self._hands_over = key, desk, hands_over
+    def __init__(self, key: str, desk: Desk | None, model: str = "", *, hands_over: bool = False) -> None:
+        self._key, self._desk, self._model, self._hands_over = key, desk, model, hands_over
 
     def messages(self, conversation: Conversation, system_text: str) -> list[Message]:
         """A picture that is not the only one has its number before it. What a turn is to the model never depends on later ones."""
@@ -69,7 +69,13 @@ class PictureForm(Form):
             {"n": box.picture, "label": box.label, "edges": [round(edge, 4) for edge in box.edges], "turn": index}
             for index, box in boxes_of(conversation)
         ]
-        return {"key": self._key, "sent": sent, "boxes": found[-MOST_BOXES:], "state": conversation[-1].outcome if conversation else ""}
+        return {
+            "key": self._key,
+            "model": self._model,
+            "sent": sent,
+            "boxes": found[-MOST_BOXES:],
+            "state": conversation[-1].outcome if conversation else "",
+        }
 
     def to_json(self, conversation: Conversation) -> list[dict[str, Any]]:
         return saved.to_json(conversation)

@@ -82,11 +82,12 @@ class VisionTab(ConversationTab):
 
     def _form(self, values: Mapping[str, Any]) -> PictureForm:
         key = str(values["key"])
-        return PictureForm(key, self.shelf.open(key) if is_key(key) else None, hands_over=self._hands_over(values))
+        desk, model = self.shelf.open(key) if is_key(key) else None, self._model(str(values["model"]))
+        return PictureForm(key, desk, model, hands_over=self._hands_over(model))
 
-    def _hands_over(self, values: Mapping[str, Any]) -> bool:
+    def _hands_over(self, model: str) -> bool:
         """Facts go to the chat, where there is one; a model that sees answers here."""
-        spec = self.app.registry.spec(self._model(str(values["model"])))
+        spec = self.app.registry.spec(model)
         return spec.backend == "image_facts" and "chat" in self.app.tabs
 
     def _question(self, text: str, values: Mapping[str, Any]) -> Message:
