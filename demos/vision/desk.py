@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from demos.vision import pdf
@@ -29,6 +30,7 @@ class Desk:
         self._draft: tuple[Added, ...] = ()
         self._detail: Detail = "auto"
         self._names: dict[str, str] = {}
+        self._asked: set[str] = set()  # what questions took, by sha256: kept, also where it is removed from a later draft
         self._pdf: Pdf | None = None
 
     @property
@@ -52,7 +54,7 @@ class Desk:
     def add(self, content: bytes, name: str = "") -> None:
         """A picture goes to the end of the draft, a PDF is opened instead. Raises `BadRequest` naming the file."""
         if pdf.is_pdf(content):
-            self._pdf = pdf.added(self.pictures, content, name)
+            self._exchange(pdf.added(self.pictures, content, name))
             return
         self._expect_room(1)
         self._put([self.pictures.add(content, name)])
@@ -62,15 +64,14 @@ class Desk:
         opened = self._pdf
         if opened is None:
             raise BadRequest("There is no PDF open.", "Add it again.")
+        if not pages:
+            raise BadRequest("No page is chosen.", "Choose one, or close the PDF.")
         self._expect_room(len(pages))
         self._put(pdf.chosen(self.pictures, opened, pages))
         self.close_pdf()
 
     def close_pdf(self) -> None:
-        with self._lock:
-            closed, self._pdf = self._pdf, None
-        if closed is not None:
-            self.pictures.drop(closed.path)
+        self._exchange(None)
 
     def crop(self, image: Image, box: Box, name: str = "") -> None:
         """A part of a picture of this conversation, as a picture of its own. Raises `BadRequest`."""
@@ -78,7 +79,9 @@ class Desk:
         self._put([replace(self.pictures.crop(image, box), name=name)])
 
     def remove(self, sha256: str) -> None:
+        """Out of the draft; a picture that no question took is removed for good, so that it does not count any more."""
         self._change(lambda draft: tuple(one for one in draft if one.image.sha256 != sha256))
+        self._discard([sha256])
 
     def move(self, sha256: str, to: int) -> None:
         """Put a picture of the draft to place `to`, counted from 0; one that is not there stays where it is."""
@@ -99,6 +102,8 @@ class Desk:
     def taken(self, images: Iterable[Image]) -> None:
         """These went with a question: the draft is without them."""
         gone = {image.sha256 for image in images}
+        with self._lock:
+            self._asked |= gone
         self._change(lambda draft: tuple(one for one in draft if one.image.sha256 not in gone))
 
     def put_back(self, images: Iterable[Image]) -> None:
@@ -107,11 +112,37 @@ class Desk:
         self._change(lambda draft: _without_twins([*(Added(image, self.name_of(image)) for image in found), *draft]))
 
     def _put(self, added: Sequence[Added]) -> None:
+        """Raises `BadRequest` where others came first and there is no room any more; these are not kept then."""
+
+        def larger(draft: tuple[Added, ...]) -> tuple[Added, ...]:
+            there = [one for one in added if Path(one.image.path).is_file()]  # its twin may have been removed in this moment
+            found = _without_twins([*draft, *there])
+            self.pictures.expect_few(len(found))
+            return found
+
+        try:
+            self._change(larger)
+        except BadRequest:
+            self._discard([one.image.sha256 for one in added])
+            raise
         with self._lock:
             self._names.update((one.image.sha256, one.name) for one in added)
             while len(self._names) > MOST_NAMES:
                 del self._names[next(iter(self._names))]
-        self._change(lambda draft: _without_twins([*draft, *added]))
+
+    def _discard(self, sha256s: Sequence[str]) -> None:
+        with self._lock:
+            used = self._asked | {one.image.sha256 for one in self._draft}
+            for sha256 in sha256s:
+                if sha256 not in used:
+                    self.pictures.discard(sha256)
+
+    def _exchange(self, opened: Pdf | None) -> None:
+        """The PDF that lay there before does not stay in the folder."""
+        with self._lock:
+            before, self._pdf = self._pdf, opened
+        if before is not None and (opened is None or opened.path != before.path):
+            self.pictures.drop(before.path)
 
     def _change(self, changed: Callable[[tuple[Added, ...]], tuple[Added, ...]]) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ THUMBNAIL = 256  # pixels of the long side
 SUFFIXES, HELD = (".png", ".jpg"), ".held"
 SMALLEST_CROP = 28  # pixels of a side, where the picture has them: a patch of the models that look closest
 SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_AT_ONCE = 4  # kept pictures whose pixels are in memory, whoever waits
+_free = threading.BoundedSemaphore(MOST_AT_ONCE)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -105,7 +107,7 @@ class Pictures:
         left, right = _span(box[0], box[2], image.width)
         top, bottom = _span(box[1], box[3], image.height)
         try:
-            with PIL.Image.open(image.path, formats=("PNG", "JPEG")) as picture:
+            with _free, PIL.Image.open(image.path, formats=("PNG", "JPEG")) as picture:
                 return self.keep(picture.crop((left, top, right, bottom)), photograph=picture.format == "JPEG")
         except BROKEN as error:
             raise BadRequest("The picture is not there any more.", "Add it again.") from error
@@ -142,7 +144,7 @@ class Pictures:
         if place.is_file():
             return place
         try:
-            with PIL.Image.open(image.path, formats=("PNG", "JPEG")) as picture:
+            with _free, PIL.Image.open(image.path, formats=("PNG", "JPEG")) as picture:
                 picture.thumbnail((side, side), reducing_gap=2.0)
                 small = picture.convert("RGB")
         except BROKEN as error:
@@ -168,10 +170,9 @@ class Pictures:
         if count > self.limits.turn:
             raise BadRequest(f"These are {count} pictures; a message takes {self.limits.turn}.", "Send them in several messages.")
 
-    def retain(self, used: Iterable[Image]) -> None:
-        """Remove what no message and no draft uses any more."""
-        kept = {image.sha256 for image in used}
-        self._forget({path for path in self._files() if path.stem not in kept})
+    def discard(self, sha256: str) -> None:
+        """Remove this one, which no message and no draft uses any more."""
+        self._forget({path for path in self._files() if path.stem == sha256})
 
     def remove(self) -> None:
         """Remove every picture, for good: nothing is taken any more."""

@@ -93,7 +93,7 @@ def test_a_conversation_has_an_end(tmp_path: Path) -> None:
     first = pictures.add(png(GREEN)).image
     with pytest.raises(BadRequest, match="keeps 2 pictures, and this one has 2"):
         pictures.add(png(BLUE))
-    pictures.retain([first])
+    pictures.discard(first.sha256)
     assert pictures.add(png(BLUE)).image.width == 40
 
 
@@ -105,10 +105,11 @@ def test_all_of_them_take_so_much_and_no_more(tmp_path: Path) -> None:
         pictures.add(saved(PIL.Image.effect_noise((200, 200), 60), "PNG"))
 
 
-def test_what_is_used_stays_and_its_thumbnail_with_it(pictures: Pictures) -> None:
+def test_what_is_discarded_goes_with_its_thumbnail_and_the_others_stay(pictures: Pictures) -> None:
     kept, left = pictures.add(png(RED)).image, pictures.add(png(BLUE)).image
     small = [pictures.thumbnail(kept), pictures.thumbnail(left)]
-    pictures.retain([kept])
+    pictures.discard(left.sha256)
+    pictures.discard("../mine")
     assert pictures.find(kept.sha256) == kept and small[0].is_file()
     assert pictures.find(left.sha256) is None and not small[1].exists()
 
