@@ -37,8 +37,8 @@ from shared.tag_router import StopStrings, TagRouter, starts_thinking, tags_for
 
 SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]  # transformers' order; llama.cpp's own has the temperature last
 BATCH = 64  # tokens per prefill step: the server notices a hung-up line after two; 128 reads 10% faster and stops half as fast
-WHOLE_PICTURE = 2048  # as BATCH, for projectors whose pictures are read at once: llama.cpp takes them in one batch or not at all
-READ_AT_ONCE = "gemma"  # how the kinds begin that look back and forth inside a picture
+WHOLE_PICTURE = 2048  # as BATCH, for projectors whose pictures look back and forth: llama.cpp lets them do so within one batch only
+READ_AT_ONCE = "gemma"  # how the kinds of such projectors begin
 
 
 class LlamaCpp:

@@ -1,7 +1,7 @@
 """Small GGUF models that see: a llama with random weights and the default model's tokenizer, and projectors beside it.
 
-`Shape` says what a projector is made of: the SmolVLM type (idefics3: tiles, pixel shuffle), the LLaVA type (one
-square, an MLP) or the InternVL type (as many tiles as the picture has, pixel shuffle).
+`Shape` says what a projector is made of: the SmolVLM type (idefics3: tiles, pixel shuffle), the LLaVA type (one square, an MLP), the
+InternVL type (as many tiles as the picture has, pixel shuffle), or that of Gemma 3 (each of its rows sees the whole picture).
 The weights are large enough for a picture to change what a greedy answer says. Source of the names: llama.cpp's `clip-impl.h`.
 """
 
@@ -46,6 +46,7 @@ class Shape:
 IDEFICS3 = Shape()
 LLAVA = Shape("mlp")
 INTERNVL = Shape("internvl", shuffle=2)
+GEMMA3 = Shape("gemma3", image=256, shuffle=2)  # 256 rows a picture, which look back and forth
 
 
 def write_model(path: Path, tokenizer: Path, *, template: str = TEMPLATE, begins: bool = False, plain: tuple[str, ...] = ()) -> Path:
@@ -134,9 +135,13 @@ def _model_shapes(words: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _projector_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     width, patches = shape.width, (shape.image // shape.patch) ** 2
     yield "v.patch_embd.weight", (width, 3, shape.patch, shape.patch)
-    if shape.kind == "idefics3":
+    if shape.kind in ("idefics3", "gemma3"):
         yield "v.patch_embd.bias", (width,)
         yield "v.position_embd.weight", (patches, width)
+    if shape.kind == "gemma3":
+        yield "mm.input_projection.weight", (width, shape.text_width)
+        yield "mm.soft_emb_norm.weight", (width,)
+    elif shape.kind == "idefics3":
         yield "mm.model.fc.weight", (shape.text_width, width * shape.shuffle**2)
     else:
         yield "v.class_embd", (width,)
