@@ -95,7 +95,9 @@ def llama_server(default_gguf: Path) -> Iterator[tuple[str, str]]:
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
-    config = {"model": str(default_gguf), "key": key, "slots": 2, "context": 4096, "threads": 2, "gpu_layers": 0, "batch": 128}
+    config = {
+        "model": str(default_gguf), "key": key, "slots": 2, "context": 4096, "threads": 2, "gpu_layers": 0, "batch": 128, "projector": "",
+    }  # fmt: skip
     process.stdin.write(json.dumps(config).encode() + b"\n")
     process.stdin.flush()
     yield json.loads(process.stdout.readline())["address"], key

@@ -116,7 +116,8 @@ class TestSafetensors:
         [
             ("[INST] {{ messages }} [/INST]", {"architectures": ["InternLM2ForCausalLM"]}, False),
             (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "smolvlm"}, True),
-            (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "qwen2_5_vl"}, False),
+            (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "qwen2_5_vl"}, True),
+            (CHATML_TEMPLATE, {"vision_config": {}, "model_type": "gemma3"}, False),
         ],
     )
     def test_what_is_rendered_with_its_own_template(self, tmp_path: Path, template: str, config: object, sees: bool) -> None:
