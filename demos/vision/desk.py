@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from demos.vision import pdf
 from demos.vision.images import Added, Pictures
@@ -97,7 +96,7 @@ class Desk:
         """How closely the pictures of the next question are looked at. Raises `BadRequest` for an unknown word."""
         if detail not in DETAILS:
             raise BadRequest(f"There is no detail {detail[:40]!r}.", f"Use one of {', '.join(DETAILS)}.")
-        self._detail = cast(Detail, detail)
+        self._detail = detail
 
     def taken(self, images: Iterable[Image]) -> None:
         """These went with a question: the draft is without them."""
