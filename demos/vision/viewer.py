@@ -23,7 +23,7 @@ from demos.vision.desk import Desk
 from demos.vision.fetch import Fetch
 from demos.vision.images import Added
 from demos.vision.shelf import Shelf
-from shared.engine import Cancel, Cancelled
+from shared.engine import Cancel, Cancelled, Progress
 from shared.errors import BadRequest, DemoError
 from shared.messages import DETAILS, Detail, Image
 
@@ -84,8 +84,12 @@ class Viewer:
         return shown
 
     def _error(self, error: DemoError | None, t: Strings) -> str:
+        if isinstance(error, BadRequest):
+            return f"{error.cause} {error.remedy}"
+        if error is not None and not self._app.settings.trusted:
+            logger.warning("%s %s", error.one_line(), error.log)  # the visitor is told that the log says why
         card = render.error_card(error, t, kept=False, whole=self._app.settings.trusted)
-        return f"{error.cause} {error.remedy}" if isinstance(error, BadRequest) else f"{card['cause']}. {card['remedy']}"
+        return f"{card['cause']}. {card['remedy']}"
 
     def _desk(self, desk: Desk, asked: Asked, t: Strings) -> dict[str, Any]:
         draft, opened = desk.draft, desk.pdf
@@ -154,10 +158,18 @@ def known_costs(app: App, model: str, new: Sequence[Image], earlier: Sequence[Im
     clock = threading.Timer(COST_SECONDS, cancel.set)
     clock.daemon = True
     clock.start()
+
+    def stay(progress: Progress) -> None:
+        if progress.stage != "waiting":  # it has just been unloaded
+            cancel.set()
+
     try:
-        with app.registry.lease(model, cancel=cancel) as engine:
+        with app.registry.lease(model, cancel=cancel, on_progress=stay) as engine:
             found = {detail: cost.of(engine, [replace(image, detail=detail) for image in new], earlier) for detail in DETAILS}
     except (Cancelled, DemoError):  # busy, or gone meanwhile; a model that takes no such picture says so when it is asked
+        return {}
+    except Exception:  # an engine's own failure: the pictures are there all the same
+        logger.exception("the cost of pictures failed")
         return {}
     finally:
         clock.cancel()
