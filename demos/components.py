@@ -27,6 +27,10 @@ MARKS = {
     "endpoint": "model.endpoint",
 }
 LINES = ("title", "notice", "card")  # places that show one line of text
+RANGES: Mapping[str, tuple[float, float, float]] = {  # lowest, highest, step; Gradio refuses every event with a value outside
+    "temperature": (0, 2, 0.05), "top_p": (0.05, 1, 0.05), "top_k": (0, 200, 1), "repetition_penalty": (1, 2, 0.01),
+    "max_tokens": (16, 16384, 16),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +56,19 @@ def sampling_panel(first: Sampling = Sampling()) -> SamplingPanel:
     """Every sampling parameter with what its neutral value is, beginning with what suits the model a page begins with."""
     value = sampling_values(first)
     return SamplingPanel(
-        _slider("temperature", 0, 2, 0.05, value),
-        _slider("top_p", 0.05, 1, 0.05, value),
-        _slider("top_k", 0, 200, 1, value),
-        _slider("repetition_penalty", 1, 2, 0.01, value),
-        gr.Slider(16, 8192, value["max_tokens"], step=16, label=label("settings.max_tokens"), interactive=True),
+        _slider("temperature", value, info=label("settings.temperature_info")),
+        _slider("top_p", value, info=label("settings.top_p_info")),
+        _slider("top_k", value, info=label("settings.top_k_info")),
+        _slider("repetition_penalty", value, info=label("settings.repetition_penalty_info")),
+        _slider("max_tokens", value),
         gr.Textbox(value["seed"], label=label("settings.seed"), info=label("settings.seed_info"), max_lines=1, interactive=True),
         gr.Textbox(value["stop"], label=label("settings.stop_words"), info=label("settings.stop_words_info"), lines=2, interactive=True),
     )
 
 
-def _slider(name: str, low: float, high: float, step: float, value: Mapping[str, Any]) -> gr.Slider:
-    words = {"label": label(f"settings.{name}"), "info": label(f"settings.{name}_info")}
-    return gr.Slider(low, high, value[name], step=step, interactive=True, **words)
+def _slider(name: str, value: Mapping[str, Any], info: Any = None) -> gr.Slider:
+    low, high, step = RANGES[name]
+    return gr.Slider(low, high, value[name], step=step, label=label(f"settings.{name}"), info=info, interactive=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,9 @@ def sampling_values(sampling: Sampling) -> dict[str, Any]:
 
 
 def sampling_for(registry: Registry, model_id: str) -> Sampling:
-    """What suits a model; for one that is not there, neutral values."""
-    return next((spec.sampling for spec in registry.specs() if spec.id == model_id), Sampling())
+    """What suits a model, as far as the panel's sliders go; for one that is not there, neutral values."""
+    found = next((spec.sampling for spec in registry.specs() if spec.id == model_id), Sampling())
+    return replace(found, **{name: min(max(getattr(found, name), low), high) for name, (low, high, _) in RANGES.items()})
 
 
 def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -262,6 +262,8 @@ class ConversationTab:
             page |= {**form.whole(conversation, t), "conversation": conversation, "notice": cut}
         else:
             page["title"] = t("chat.new_title")
+        if self.own:
+            page["saved"] = form.saved(conversation, values)  # what a page was given for its own must be there when it is loaded again
         given = dict(zip(self.settings, shown, strict=True))
         if self.running.begun(str(request.session_hash)):  # somebody was quicker than this: what the page shows is newer
             page, given = {}, {place: value for place, value in given.items() if place not in self.own.values()}

@@ -6,7 +6,8 @@ Pictures are numbered through the conversation, in the order in which they were 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from demos.view import Form, View
 from demos.vision import boxes, saved
 from demos.vision.boxes import Box
 from demos.vision.desk import Desk
+from models import qwen_sizes
 from shared.errors import DemoError
 from shared.messages import Image, Message, Part, Text
 
@@ -25,10 +27,11 @@ LABEL = "Image #{number}: "
 
 
 class PictureForm(Form):
-    """`key` and `desk` are the conversation's, `model` the one that is chosen; `hands_over`: there is a chat to hand facts to."""
+    """`key` and `desk` are the conversation's, `model` the one that is chosen; `hands_over`: there is a chat to
+    hand facts to; `ours`: see `boxes_of`."""
 
-    def __init__(self, key: str, desk: Desk | None, model: str = "", *, hands_over: bool = False) -> None:
-        self._key, self._desk, self._model, self._hands_over = key, desk, model, hands_over
+    def __init__(self, key: str, desk: Desk | None, model: str = "", *, hands_over: bool = False, ours: Container[str] = ()) -> None:
+        self._key, self._desk, self._model, self._hands_over, self._ours = key, desk, model, hands_over, ours
 
     def messages(self, conversation: Conversation, system_text: str) -> list[Message]:
         """A picture that is not the only one has its number before it. What a turn is to the model never depends on later ones."""
@@ -63,11 +66,12 @@ class PictureForm(Form):
         return {"viewer": self.viewer(conversation)}
 
     def viewer(self, conversation: Conversation) -> dict[str, Any]:
-        """What stands beside the conversation: the pictures that were sent, and the frames that answers draw on them."""
+        """What stands beside the conversation: the pictures that were sent, and the frames that answers draw on them. `at` lets the
+        page tell it from an older one, which Gradio may tell of again."""
         sent = [{"n": number, **self._about(image)} for number, image in saved.numbered(conversation)]
         found = [
             {"n": box.picture, "label": box.label, "edges": [round(edge, 4) for edge in box.edges], "turn": index}
-            for index, box in boxes_of(conversation)
+            for index, box in boxes_of(conversation, self._ours)
         ]
         return {
             "key": self._key,
@@ -75,6 +79,7 @@ class PictureForm(Form):
             "sent": sent,
             "boxes": found[-MOST_BOXES:],
             "state": conversation[-1].outcome if conversation else "",
+            "at": time.time(),
         }
 
     def to_json(self, conversation: Conversation) -> list[dict[str, Any]]:
@@ -119,17 +124,26 @@ def pictures_of(conversation: Conversation) -> tuple[Image, ...]:
     return tuple(image for turn in conversation for image in _of(turn))
 
 
-def boxes_of(conversation: Conversation) -> list[tuple[int, Box]]:
-    """Every frame of every answer, with the index of its turn; a frame belongs to a picture that was there when it was drawn."""
+def boxes_of(conversation: Conversation, ours: Container[str] = ()) -> list[tuple[int, Box]]:
+    """Every frame of every answer, with the index of its turn; a frame belongs to a picture that was there when it was drawn. `ours`
+    are the models whose pictures this program prepares, and so knows how large they were seen."""
     found = []
     seen: list[tuple[int, Image]] = []
     for index, (turn, (_, numbered)) in enumerate(zip(conversation, _numbered_by_turn(conversation), strict=True)):
         seen += numbered
         unit = boxes.json_unit(turn.model)
-        sizes = [boxes.seen_by_qwen25(image.width, image.height) if unit == "pixels" else (image.width, image.height) for _, image in seen]
+        sizes = [_seen(image, unit, ours=turn.model in ours) for _, image in seen]
         for box in boxes.parse(turn.answer, sizes, unit=unit):
             found.append((index, replace(box, picture=seen[box.picture - 1][0])))
     return found
+
+
+def _seen(image: Image, unit: boxes.Unit, *, ours: bool) -> tuple[int, int]:
+    if unit != "pixels":
+        return image.width, image.height
+    return (
+        qwen_sizes.PUBLISHED.at(image.detail).seen(image.width, image.height) if ours else boxes.seen_by_qwen25(image.width, image.height)
+    )
 
 
 def _of(turn: Turn) -> tuple[Image, ...]:

@@ -83,7 +83,8 @@ class VisionTab(ConversationTab):
     def _form(self, values: Mapping[str, Any]) -> PictureForm:
         key = str(values["key"])
         desk, model = self.shelf.open(key) if is_key(key) else None, self._model(str(values["model"]))
-        return PictureForm(key, desk, model, hands_over=self._hands_over(model))
+        ours = {spec.id for spec in self.app.registry.specs("image") if spec.backend == "transformers_local"}
+        return PictureForm(key, desk, model, hands_over=self._hands_over(model), ours=ours)
 
     def _hands_over(self, model: str) -> bool:
         """Facts go to the chat, where there is one; a model that sees answers here."""

@@ -5,6 +5,7 @@ const say = (key, values = {}) => pz.t("vision." + key).replace(/\{(\w+)\}/g, (a
 const LARGEST = 30 << 20, SMALLEST_FRAME = 0.02;  // bytes of a file; of a side, below which a drag was a press
 const [pick, shoot] = element.querySelectorAll("input[type=file]");
 const state = { key: "", sent: [], boxes: [], state: "", model: "" };
+const waiting = [];  // files that came before the page knew its key
 let desk = { draft: [], costs: {}, detail: "auto", most: 20, pdf: null }, chosen = "", frame = null, busy = 0;
 let pages = { of: "", list: [], taken: new Set(), going: false };
 
@@ -43,6 +44,7 @@ const refresh = async () => {
 
 const add = async (files) => {
   const list = [...files];
+  if (!state.key) waiting.push(...list);
   if (!list.length || !state.key) return;
   if (list.length > desk.most) return news(say("too_many", { most: desk.most, n: list.length }));
   const failed = [];
@@ -71,6 +73,17 @@ const get = async (address) => {
   if (desk.pdf) openPages();
   return true;
 };
+// A question that is sent now would go without the pictures that are still on their way.
+const hold = (event) => {
+  if (!busy && !waiting.length) return;
+  const sends = event.type === "keydown" ? event.key === "Enter" && !event.shiftKey && event.target.closest("#vision-composer") : event.target.closest("#vision-composer .submit-button");
+  if (!sends) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  news(say("still_adding"));
+};
+document.addEventListener("keydown", hold, true);
+document.addEventListener("click", hold, true);
 const here = () => document.documentElement.dataset.tab === "vision";
 const brings = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
 document.addEventListener("paste", (event) => {
@@ -292,11 +305,11 @@ const draw = () => {
   picker();
   looks();
 };
-let known = "";
+let told = 0;
 const take = () => {
-  const value = props.value, key = JSON.stringify(value);
-  if (!value || key === known) return;
-  known = key;
+  const value = props.value;
+  if (!value || value.at <= told) return;  // Gradio tells of an older value again, now and then
+  told = value.at;
   const { at, ...rest } = value;
   const newest = rest.boxes?.at(-1);
   if (rest.key !== undefined && rest.key !== state.key) { desk.draft = []; chosen = "" }
@@ -305,6 +318,7 @@ const take = () => {
   Object.assign(state, rest);
   draw();
   refresh();
+  if (state.key && waiting.length) add(waiting.splice(0));
   if (asked && matchMedia("(max-width:768px)").matches) setTimeout(() => document.querySelector("#vision-column")?.scrollIntoView(), 300);
 };
 $(".pz-viewer").setAttribute("aria-label", say("pictures"));
