@@ -72,6 +72,17 @@ def test_an_answer_takes_at_most_half_of_the_context() -> None:
     assert components.capped(Sampling(max_tokens=1000), ModelSpec("m", "scripted", ())).max_tokens == 1000
 
 
+def test_what_suits_a_model_is_what_the_sliders_can_show() -> None:
+    """Gradio refuses every event of a page on which a slider stands outside of its range."""
+    greedy = Sampling(temperature=0.0, max_tokens=16384)
+    hot = Sampling(temperature=5, top_p=0.01, top_k=1000, repetition_penalty=0.5, max_tokens=100_000, seed=3)
+    specs = [ModelSpec("greedy", "scripted", (), sampling=greedy), ModelSpec("hot", "scripted", (), sampling=hot)]
+    registry = Registry(specs, files=OneOnDisk())
+    assert components.sampling_for(registry, "greedy") == greedy
+    assert components.sampling_for(registry, "hot") == Sampling(2, 0.05, 200, 1, 16384, seed=3)
+    assert components.sampling_for(registry, "gone") == Sampling()
+
+
 class OneOnDisk:
     def find(self, spec: ModelSpec) -> Path | None:
         return Path("/there") if spec.id == "here" else None
