@@ -52,7 +52,7 @@ class Form:
         """The conversation and what surrounds it."""
         return {
             "log": self.log(conversation, t, streaming=streaming).messages,
-            "title": conversation[0].question.text.strip().split("\n")[0][:60] if conversation else t("chat.new_title"),
+            "title": title(conversation[0].question.text) if conversation else t("chat.new_title"),
             "empty": not conversation,
         }
 
@@ -96,6 +96,11 @@ class Form:
         """The conversation as a file to download."""
         text = turns.to_markdown(conversation, you=t("chat.you"), model=t("chat.assistant"))
         return {"name": "conversation.md", "text": text, "at": time.time()}
+
+
+def title(text: str) -> str:
+    """Of a conversation, by its first question."""
+    return text.strip().split("\n")[0][:60]
 
 
 def settings_of(value: Any) -> Mapping[str, Any]:

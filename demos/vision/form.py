@@ -9,9 +9,10 @@ import base64
 import time
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from demos import render, turns
+from demos import render, turns, view
 from demos.strings import Strings
 from demos.turns import Conversation, Turn
 from demos.view import Form, View
@@ -34,11 +35,15 @@ class PictureForm(Form):
         self._key, self._desk, self._model, self._hands_over, self._ours = key, desk, model, hands_over, ours
 
     def messages(self, conversation: Conversation, system_text: str) -> list[Message]:
-        """A picture that is not the only one has its number before it. What a turn is to the model never depends on later ones."""
+        """A picture that is not the only one has its number before it. What a turn is to the model never depends on later ones.
+
+        One that is not there any more leaves a word in its place, so that the conversation goes on; of the newest question it does
+        not: that is refused by the engine, because nobody asks about a picture to have it left out."""
         named = []
         for turn, (_, numbered) in zip(conversation, _numbered_by_turn(conversation), strict=True):
             numbers = iter(number for number, _ in numbered)
-            parts = [part for given in turn.question.parts for part in _labelled(given, numbers, alone=len(numbered) == 1)]
+            there = turn is conversation[-1]
+            parts = [part for given in turn.question.parts for part in _labelled(given, numbers, alone=len(numbered) == 1, there=there)]
             named.append(replace(turn, question=replace(turn.question, parts=tuple(parts))))
         return turns.to_messages(tuple(named), system_text)
 
@@ -60,7 +65,8 @@ class PictureForm(Form):
         return render.Log(messages, owners)
 
     def whole(self, conversation: Conversation, t: Strings, *, streaming: bool = False) -> View:
-        return {**super().whole(conversation, t, streaming=streaming), "viewer": self.viewer(conversation)}
+        title = {"title": view.title(saved.words(conversation[0].question))} if conversation else {}
+        return {**super().whole(conversation, t, streaming=streaming), **title, "viewer": self.viewer(conversation)}
 
     def opened(self, conversation: Conversation, t: Strings) -> View:
         return {"viewer": self.viewer(conversation)}
@@ -128,17 +134,20 @@ def boxes_of(conversation: Conversation, ours: Container[str] = ()) -> list[tupl
     """Every frame of every answer, with the index of its turn; a frame belongs to a picture that was there when it was drawn. `ours`
     are the models whose pictures this program prepares, and so knows how large they were seen."""
     found = []
-    seen: list[tuple[int, Image]] = []
+    seen: dict[int, Image] = {}
+    sent = 0
     for index, (turn, (_, numbered)) in enumerate(zip(conversation, _numbered_by_turn(conversation), strict=True)):
-        seen += numbered
+        seen |= dict(numbered)
+        sent += len(saved.places((turn,)))
         unit = boxes.json_unit(turn.model)
-        sizes = [_seen(image, unit, ours=turn.model in ours) for _, image in seen]
-        for box in boxes.parse(turn.answer, sizes, unit=unit):
-            found.append((index, replace(box, picture=seen[box.picture - 1][0])))
+        sizes = [_seen(seen.get(number), unit, ours=turn.model in ours) for number in range(1, sent + 1)]
+        found += [(index, box) for box in boxes.parse(turn.answer, sizes, unit=unit) if box.picture in seen]
     return found
 
 
-def _seen(image: Image, unit: boxes.Unit, *, ours: bool) -> tuple[int, int]:
+def _seen(image: Image | None, unit: boxes.Unit, *, ours: bool) -> tuple[int, int]:
+    if image is None:  # gone: it keeps its place among the others, and its frames are left out
+        return 1, 1
     if unit != "pixels":
         return image.width, image.height
     return (
@@ -160,8 +169,10 @@ def _numbered_by_turn(conversation: Conversation) -> list[tuple[int, list[tuple[
     return [(index, [(next(numbers), image) for image in _of(turn)]) for index, turn in enumerate(conversation)]
 
 
-def _labelled(part: Part, numbers: Iterator[int], *, alone: bool) -> tuple[Part, ...]:
+def _labelled(part: Part, numbers: Iterator[int], *, alone: bool, there: bool) -> tuple[Part, ...]:
     if not isinstance(part, Image):
         return (part,)
     number = next(numbers)
+    if not there and not Path(part.path).is_file():
+        return (Text(saved.GONE.format(number=number)),)
     return (part,) if alone and number == 1 else (Text(LABEL.format(number=number)), part)

@@ -35,8 +35,17 @@ class Named:
 
 def numbered(conversation: Conversation) -> tuple[tuple[int, Image], ...]:
     """The pictures that are there, in the order in which they were sent, by the number people call them: one that is gone keeps its."""
-    places = [part for turn in conversation for part in turn.question.parts if isinstance(part, Image) or _is_gone(part)]
-    return tuple((number, part) for number, part in enumerate(places, 1) if isinstance(part, Image))
+    return tuple((number, part) for number, part in enumerate(places(conversation), 1) if isinstance(part, Image))
+
+
+def places(conversation: Conversation) -> list[Part]:
+    """Every picture that was sent, or what stands in its place."""
+    return [part for turn in conversation for part in turn.question.parts if isinstance(part, Image) or _is_gone(part)]
+
+
+def words(question: Message) -> str:
+    """What somebody wrote, without what stands in the place of pictures that are gone."""
+    return "".join(part.text for part in question.parts if isinstance(part, Text) and not _is_gone(part))
 
 
 def _is_gone(part: Part) -> bool:
