@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 from models import catalog
 from models.download import Store
 from shared.engine import Cancel
 from tests.browser.conftest import App, Visitor
+from tests.browser.public_web import PublicWeb
 from tests.browser.vision_page import File, Vision, picture
 from tests.demos.agent.tools import pdf_files
 from tests.demos.vision.pictures import bomb
@@ -33,8 +37,20 @@ Visit = Callable[..., Visitor]
 Look = Callable[..., Vision]
 
 
-@pytest.fixture(scope="session")
-def vision_app(start_app: Callable[..., App], models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
+def _pictures_site(path: str) -> tuple[int, bytes]:
+    pages = {"/green.png": picture("", "green").content, "/page.png": b"<!doctype html><p>a page</p>"}
+    return (200, pages[path]) if path in pages else (404, b"none")
+
+
+@pytest.fixture(scope="module")
+def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublicWeb]:
+    """Where pictures have addresses."""
+    with PublicWeb({"pictures.example": _pictures_site}, tmp_path_factory.mktemp("internet")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def vision_app(start_app: Callable[..., App], internet: PublicWeb, models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
     """One program for these tests. A model per script, so that no test depends on how far another one's has come."""
     path = tmp_path_factory.mktemp("vision") / "scripts.toml"
     head = 'backend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "image", "prefill", "choice"]'
@@ -44,7 +60,7 @@ def vision_app(start_app: Callable[..., App], models_dir: Path, tmp_path_factory
         for name, replies in SCRIPTS.items()
     ]
     path.write_text("\n".join(tables), "utf-8")
-    return start_app("--models", str(path), "--model", "sees", "--models-dir", str(models_dir))
+    return start_app("--models", str(path), "--model", "sees", "--models-dir", str(models_dir), environment=internet.environment)
 
 
 @pytest.fixture
@@ -79,6 +95,10 @@ def test_pictures_that_are_pasted_dropped_and_picked_go_with_questions(look: Loo
     shots = "[...document.querySelectorAll('#vision-log .pz-shot img')].map(e => e.naturalWidth > 0)"
     vision.until(f"JSON.stringify({shots}) === '[true,true,true]'", "the pictures over their questions")
     assert vision.page.locator("#vision-viewer h3").all_inner_texts() == ["In this conversation"]
+    with vision.page.expect_download() as started:
+        vision.page.locator("#vision-export").click()
+    kept = started.value.path().read_text("utf-8")
+    assert "What are these?" in kept and "It is a picture." in kept and kept.count("](data:image/jpeg;base64,/9j/") == 3
 
 
 def test_order_removal_and_detail_before_sending(look: Look) -> None:
@@ -135,13 +155,15 @@ def test_stop_keeps_what_was_written(look: Look) -> None:
     vision.add(picture("a.png"))
     vision.send("Tell me all.")
     vision.until("document.querySelector('#vision-log .bot-row')?.innerText.includes('word word word')", "the answer's beginning")
+    vision.drop(picture("b.png", "green"))  # ready for the next question, while this one is answered
+    vision.count(2)
     vision.stop()
     vision.finished()
     assert vision.answers()[0].startswith("word word word") and "stopped" in vision.answers()[0]
     assert "▍" not in vision.answers()[0]
     vision.choose("sees")
     vision.ask("And shorter?")
-    assert vision.answers()[1].startswith("It is a picture.")
+    assert vision.answers()[1].startswith("It is a picture.") and vision.strips() == ["#1", "#2"]
 
 
 def test_regenerate_edit_and_undo_keep_the_pictures_with_their_question(look: Look) -> None:
@@ -263,16 +285,27 @@ def test_what_is_no_picture_says_why_and_the_conversation_goes_on(look: Look) ->
         "http://127.0.0.1:1/a.png": "Only pictures on the open internet are fetched",
         "http://[::1]/a.png": "Only pictures on the open internet are fetched",
         "file:///etc/passwd": "is no address of a picture. Use one that begins with http:// or https://.",
+        "https://pictures.example/page.png": "“page.png” is a web page.",
+        "https://pictures.example/none.png": "404",
+        "https://nowhere.example/a.png": "nowhere.example",
     }.items():
         vision.get(address)
         vision.news(why)
         assert vision.page.locator("#vision-viewer .pz-address input").input_value() == address  # to be corrected
     assert vision.thumbs.count() == 0
-    vision.add(picture("good.png"))
+    vision.get("https://pictures.example/green.png")
+    vision.count(1)
+    assert vision.lie() == [("#1", "green.png")]
     vision.submit("  ")
     vision.page.locator("#vision-notice").filter(has_text="Write what you want to know about the pictures. They stay ready.").wait_for()
     vision.ask("What is it?")
     assert vision.strips() == ["#1"] and vision.answers()[0].startswith("It is a picture.")
+    vision.drop(*(picture(f"{number}.png", size=(10 + number, 10)) for number in range(20)))
+    vision.count(21)
+    vision.pick(picture("last.png"))
+    vision.news("These are 21 pictures; a message takes 20.")
+    vision.ask("And these?")
+    assert vision.strips()[1].split() == [f"#{number}" for number in range(2, 22)]
 
 
 def test_hostile_names_labels_and_answers_stay_text(look: Look) -> None:
@@ -309,9 +342,30 @@ def test_image_facts_reads_the_example_and_hands_it_to_the_chat(look: Look, mode
     assert "Riverside Library" in vision.visitor.questions()[0]
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_overflows(look: Look, width: int) -> None:
-    vision = look("frames", viewport={"width": width, "height": 844})
+def test_the_public_endpoint(vision_app: App, tmp_path: Path) -> None:
+    client = Client(vision_app.url, verbose=False, analytics_enabled=False)
+    try:
+        files = [tmp_path / "a.png", tmp_path / "b.png"]
+        for path, colour in zip(files, ("red", "green"), strict=True):
+            path.write_bytes(picture("", colour).content)
+        given = [handle_file(str(path)) for path in files]
+        job = client.submit(given, "What are these?", model="slow", max_tokens=12, api_name="/vision")
+        assert job.result(60) == "word " * 12
+        states = job.outputs()
+        assert len(states) > 2 and all(later.startswith(earlier) for earlier, later in itertools.pairwise(states))
+        assert client.predict(given[:1], "What is it?", api_name="/vision") == "It is a picture."
+        (tmp_path / "c.png").write_bytes(b"none")
+        with pytest.raises(AppError, match=r"“c\.png” is no picture that can be read"):
+            client.predict([*given, handle_file(str(tmp_path / "c.png"))], "What is it?", api_name="/vision")
+        with pytest.raises(AppError, match="There is no question"):
+            client.predict(given, " ", api_name="/vision")
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize(("width", "locale"), [(390, "zh-CN"), (1280, "en-US")])
+def test_nothing_overflows(look: Look, width: int, locale: str) -> None:
+    vision = look("frames", viewport={"width": width, "height": 844}, locale=locale)
     wide = "document.documentElement.scrollWidth"
     assert vision.page.evaluate(wide) <= width
     vision.add(picture(f"{'long' * 40}.png", size=(3000, 40)), picture("tall.png", "green", size=(40, 3000)))
