@@ -20,7 +20,7 @@ import gradio as gr
 from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 from demos.vision.examples import Example
-from demos.vision.serving import WORKERS
+from demos.vision.serving import LOOKS, WORKERS
 from demos.vision.viewer import Viewer
 
 FOLDER = Path(__file__).parent
@@ -67,7 +67,7 @@ def _served(viewer: Viewer) -> list[Callable[..., Any]]:
     """What the pictures may ask, by name."""
 
     async def vision_now(asked: Any) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(WORKERS, viewer.now, *_told(asked))
+        return await asyncio.get_running_loop().run_in_executor(LOOKS, viewer.now, *_told(asked))
 
     async def vision_do(asked: Any, request: gr.Request) -> dict[str, Any]:
         mine, t = _told(asked)
