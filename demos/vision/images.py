@@ -25,6 +25,7 @@ from shared.errors import BadRequest
 from shared.messages import Image, Message, Text
 
 THUMBNAIL = 256  # pixels of the long side
+LEAST_FREE = 500 << 20  # bytes of the disk that are left to others
 SUFFIXES, HELD = (".png", ".jpg"), ".held"
 SMALLEST_CROP = 28  # pixels of a side, where the picture has them: a patch of the models that look closest
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +51,11 @@ class Pictures:
         self.limits = limits
         self._lock = threading.RLock()
         self._removed = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether no file was ever kept."""
+        return not self._root.is_dir()
 
     def add(self, content: bytes, name: str = "") -> Added:
         """Raises `BadRequest` for what is no picture, and where there are too many."""
@@ -123,7 +129,7 @@ class Pictures:
 
         Raises `BadRequest` for one that is too large, or where there are too many."""
         if len(content) > self.limits.file:
-            cause = f"{calling(name)} has {len(content) / 2**20:,.0f} MiB; at most {self.limits.file >> 20} are taken."
+            cause = f"{calling(name)} has more than {self.limits.file >> 20} MiB; at most {self.limits.file >> 20} are taken."
             raise BadRequest(cause, "Take fewer of its pages.")
         place = self._root / f"{hashlib.sha256(content).hexdigest()}{HELD}"
         with self._lock:
@@ -210,6 +216,8 @@ class Pictures:
         if len(files) + count > self.limits.conversation:
             cause = f"A conversation keeps {self.limits.conversation} pictures, and this one has {len(files)}."
             raise BadRequest(cause, "Begin a new one.")
+        if size and shutil.disk_usage(self._root).free < size + LEAST_FREE:
+            raise BadRequest("There is no room for more pictures on this machine.", "Try again later.")
         if size and sum(path.stat().st_size for path in (*files, *self._root.glob(f"*{HELD}"))) + size > self.limits.total:
             raise BadRequest(f"The pictures of this conversation would take more than {self.limits.total >> 20} MiB.", "Begin a new one.")
 

@@ -90,7 +90,7 @@ def clean(content: bytes, name: str = "", limits: Limits = Limits()) -> Clean:
     if not content:
         raise BadRequest(f"{called} is empty.", "Choose another file.")
     if len(content) > limits.file:
-        raise BadRequest(f"{called} has {len(content) / 2**20:,.0f} MiB; at most {limits.file >> 20} are taken.", "Make it smaller.")
+        raise BadRequest(f"{called} has more than {limits.file >> 20} MiB; at most {limits.file >> 20} are taken.", "Make it smaller.")
     with _free:
         try:
             return _cleaned(content, called, limits)

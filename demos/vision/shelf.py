@@ -1,8 +1,8 @@
 """Where conversations keep their pictures: one private folder a run of the application, in it one for each conversation.
 
 A conversation has a key that only its page knows, so that a page which is loaded again finds its pictures, and another browser
-does not. Folders nobody asked for in a long while are removed; all of them when the application ends, or, where it was killed, by
-the next one.
+does not. Folders nobody asked for in a long while are removed, and where there are many, those of the longest absent; all of them when
+the application ends, or, where it was killed, by the next one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from shared.errors import BadRequest
 PREFIX = "puyu-pictures-"
 LOCK = ".lock"
 MOST, IDLE_SECONDS = 300, 12 * 3600.0
+FRESH_SECONDS, CEILING = 600.0, 10  # nobody who was here so lately makes room for others, while these are not so many times the most
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,9 +91,14 @@ class Shelf:
             self._open.clear()
 
     def _overdue(self) -> list[Desk]:
-        late = self._clock() - IDLE_SECONDS
-        keys = [key for at, (key, (_, used)) in enumerate(self._open.items()) if used < late or at < len(self._open) - self._most]
-        return [self._open.pop(key)[0] for key in keys]
+        now, many = self._clock(), len(self._open) > CEILING * self._most
+        others = [(key, used) for key, (_, used) in self._open.items()][:-1]
+        late = [key for key, used in others if used < now - IDLE_SECONDS]
+        absent = [key for key, used in others if now - IDLE_SECONDS <= used and (many or used < now - FRESH_SECONDS)]
+        spare = len(self._open) - len(late) - self._most
+        if spare > 0:  # a page that was only looked at goes before one that has pictures
+            late += sorted(absent, key=lambda key: not self._open[key][0].pictures.empty)[:spare]
+        return [self._open.pop(key)[0] for key in late]
 
     def _folder(self) -> Path:
         if self._base is None:

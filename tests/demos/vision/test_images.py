@@ -1,11 +1,9 @@
-"""The pictures of one conversation: private, each once, as many as fit, gone with it; and where conversations find theirs."""
+"""The pictures of one conversation: private, each once, as many as fit, gone with it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import PIL.Image
@@ -13,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demos.vision import images
 from demos.vision.images import Pictures
 from demos.vision.intake import Limits
-from demos.vision.shelf import IDLE_SECONDS, LOCK, PREFIX, Shelf
 from shared.errors import BadRequest
 from shared.messages import Image, Text
 from tests.demos.vision.pictures import BLUE, GREEN, RED, WHITE, animated, corners, near, opened, saved
@@ -103,6 +101,15 @@ def test_all_of_them_take_so_much_and_no_more(tmp_path: Path) -> None:
     pictures.add(noise)
     with pytest.raises(BadRequest, match="would take more"):
         pictures.add(saved(PIL.Image.effect_noise((200, 200), 60), "PNG"))
+
+
+def test_a_disk_is_not_filled_to_its_end(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures.add(png(RED))
+    monkeypatch.setattr(images, "LEAST_FREE", 1 << 62)
+    assert pictures.add(png(RED)).image.width == 40  # it is there already
+    for more in (lambda: pictures.add(png(BLUE)).image.path, lambda: str(pictures.hold(b"%PDF-"))):
+        with pytest.raises(BadRequest, match="no room for more pictures on this machine"):
+            more()
 
 
 def test_what_is_discarded_goes_with_its_thumbnail_and_the_others_stay(pictures: Pictures) -> None:
@@ -216,56 +223,3 @@ def test_a_question_takes_pictures_of_its_own_conversation_only(pictures: Pictur
             pictures.question("?", [image])
     with pytest.raises(BadRequest, match="a message takes 20"):
         pictures.question("?", [forged] * 21)
-
-
-# ---- where they are kept -------------------------------------------------------------------------------------------------------
-
-
-def test_a_key_leads_to_its_own_pictures(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    mine, yours = shelf.new_key(), shelf.new_key()
-    image = shelf.open(mine).pictures.add(png()).image
-    assert shelf.open(mine).pictures.find(image.sha256) == image and shelf.open(yours).pictures.find(image.sha256) is None
-    shelf.remove(mine)
-    assert shelf.open(mine).pictures.find(image.sha256) is None and shelf.open(mine).pictures.add(png()).image == image
-    shelf.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("key", ["", "..", "../../etc", "A" * 32, "0" * 31, "0" * 33, "0" * 32 + "\n"])
-def test_what_is_no_key_leads_nowhere(tmp_path: Path, key: str) -> None:
-    with pytest.raises(BadRequest, match="no valid key"):
-        Shelf(tmp_path).open(key)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_nobody_asked_for_in_a_long_while_goes(tmp_path: Path) -> None:
-    now = [0.0]
-    shelf = Shelf(tmp_path, most=2, clock=lambda: now[0])
-    keys = [shelf.new_key() for _ in range(3)]
-    images = [shelf.open(key).pictures.add(png()).image for key in keys[:2]]
-    now[0] = IDLE_SECONDS - 1
-    assert shelf.open(keys[1]).pictures.find(images[1].sha256)
-    now[0] = IDLE_SECONDS + 1
-    assert shelf.open(keys[1]).pictures.find(images[1].sha256) and not Path(images[0].path).exists()
-    shelf.open(keys[0]).pictures.add(png())
-    shelf.open(keys[2]).pictures.add(png())
-    assert shelf.open(keys[1]).pictures.find(images[1].sha256) is None  # one too many
-    shelf.close()
-
-
-def test_what_a_killed_application_left_goes_and_a_running_one_keeps_its_own(tmp_path: Path) -> None:
-    running = Shelf(tmp_path)
-    kept = running.open(running.new_key()).pictures.add(png()).image
-    code = (
-        "import sys; from pathlib import Path; from demos.vision.shelf import Shelf; import os\n"
-        "shelf = Shelf(Path(sys.argv[1])); shelf.open(shelf.new_key()); os._exit(9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[3], check=False, timeout=60)
-    (tmp_path / f"{PREFIX}strange").mkdir()  # no lock: not ours to judge
-    assert len(list(tmp_path.glob(f"{PREFIX}*/{LOCK}"))) == 2
-    later = Shelf(tmp_path)
-    later.open(later.new_key())
-    assert len(list(tmp_path.glob(f"{PREFIX}*/{LOCK}"))) == 2 and Path(kept.path).is_file() and (tmp_path / f"{PREFIX}strange").is_dir()
-    later.close()
-    running.close()
