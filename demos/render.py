@@ -88,6 +88,8 @@ def progress_card(progress: Progress | PromptProgress, t: Strings) -> dict[str, 
             return _card(t("stage.loading", model=progress.model))
         case "evicting":
             return _card(t("stage.evicting", model=progress.detail))
+        case "loading" if progress.total:
+            return {**_card(t("stage.converting", model=progress.model)), "done": progress.done, "total": progress.total}
         case "loading":
             said = t("stage.smaller", change=progress.detail) if progress.detail else ""
             return _card(t("stage.loading", model=progress.model), said)

@@ -179,10 +179,11 @@ def describe(progress: Progress) -> str:
             return f"waiting for {progress.detail or 'a place'}"
         case "evicting":
             return f"making room: closing {progress.detail}"
+        case "loading" if progress.total:
+            return f"converting the files of {progress.model} to safetensors: {progress.done * 100 // progress.total}%"
         case "loading":
-            share = f": {progress.done * 100 // progress.total}%" if progress.total else ""
             smaller = f" (memory ran out; now smaller: {progress.detail})" if progress.detail else ""
-            return f"loading {progress.model}{share}{smaller}"
+            return f"loading {progress.model}{smaller}"
         case "downloading":
             return f"downloading {progress.model}: {' · '.join(_download(progress))}".removesuffix(": ")
 

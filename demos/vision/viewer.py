@@ -94,13 +94,13 @@ class Viewer:
     def _desk(self, desk: Desk, asked: Asked, t: Strings) -> dict[str, Any]:
         draft, opened = desk.draft, desk.pdf
         costs = self._costs(desk, draft, asked)
-        own = costs.get(desk.detail)
+        own, state = costs.get(desk.detail), _state(self._app, str(asked.get("model")))
         return {
             "draft": [_card(one, own.new[at] if own else None, t) for at, one in enumerate(draft)],
             "detail": desk.detail,
             "costs": {detail: known.total for detail, known in costs.items()},
-            "loaded": _is_there(self._app, str(asked.get("model"))),
-            "one_way": bool(costs) and len(set(costs.values())) == 1,
+            "loaded": state in ("ready", "busy", "endpoint"),
+            "one_way": len(set(costs.values())) == 1 if costs else state in ("ready", "busy"),
             "most": desk.pictures.limits.turn,
             "pdf": {"name": opened.name, "count": opened.count, "last": len(opened.pages)} if opened else None,
         }
@@ -176,10 +176,9 @@ def known_costs(app: App, model: str, new: Sequence[Image], earlier: Sequence[Im
     return {detail: known for detail, known in found.items() if known is not None}
 
 
-def _is_there(app: App, model: str) -> bool:
-    """Whether a model that says nothing of its cost cannot say it: one that is not loaded yet may."""
-    known = any(spec.id == model for spec in app.registry.specs())
-    return known and app.registry.state(model) in ("ready", "busy", "endpoint")
+def _state(app: App, model: str) -> str:
+    """Where the model is; empty for one that is not known."""
+    return app.registry.state(model) if any(spec.id == model for spec in app.registry.specs()) else ""
 
 
 def _card(one: Added, tokens: int | None, t: Strings) -> dict[str, Any]:

@@ -106,6 +106,7 @@ STAGES: list[tuple[Progress | PromptProgress, str, str, str]] = [
     (Progress("evicting", "m", detail="other"), "Unloading other to make room", "正在卸载 other，腾出内存", ""),
     (Progress("loading", "m"), "Loading m", "正在加载 m", ""),
     (Progress("loading", "m", detail="8,192 → 4,096"), "Loading m", "正在加载 m", "Memory ran out. Now smaller: 8,192 → 4,096."),
+    (Progress("loading", "m", 5, 9, detail="safetensors"), "Converting the files of m to safetensors", "正在把 m 的文件转换为 safetensors", ""),
     (Progress("downloading", "m", 1_000_000, 98_362_432), "Downloading m", "正在下载 m", "1.0 MB / 98.4 MB"),
     (Progress("downloading", "m", 50_000_000, 98_362_432, 2e6, 24), "Downloading m", "正在下载 m",
      "50.0 MB / 98.4 MB · 2.0 MB/s · 24 s left"),
@@ -115,7 +116,7 @@ STAGES: list[tuple[Progress | PromptProgress, str, str, str]] = [
 @pytest.mark.parametrize(("progress", "en", "zh", "detail"), STAGES)
 def test_every_stage_has_its_words(progress: Progress | PromptProgress, en: str, zh: str, detail: str) -> None:
     card = render.progress_card(progress, EN)
-    counted = isinstance(progress, PromptProgress) or progress.stage == "downloading"
+    counted = isinstance(progress, PromptProgress) or bool(progress.total and progress.stage != "waiting")
     assert card == {"title": en, "detail": detail, "done": progress.done if counted else 0, "total": progress.total if counted else 0}
     in_chinese = render.progress_card(progress, ZH)
     assert in_chinese["title"] == zh and bool(in_chinese["detail"]) is bool(detail)
