@@ -110,7 +110,7 @@ def test_work_is_shown_in_order_and_its_failure_is_raised_here() -> None:
         (Progress("downloading", "m", detail="pypi"), "downloading m: pypi"),
         (Progress("waiting", "m", detail="other"), "waiting for other"),
         (Progress("evicting", "m", detail="other"), "making room: closing other"),
-        (Progress("loading", "m", 1, 4), "loading m: 25%"),
+        (Progress("loading", "m", 1, 4, detail="safetensors"), "converting the files of m to safetensors: 25%"),
         (Progress("loading", "m", detail="4,096 → 2,048"), "loading m (memory ran out; now smaller: 4,096 → 2,048)"),
     ],
 )
