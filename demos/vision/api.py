@@ -27,15 +27,15 @@ def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
     """Declare the endpoint on the page being built; its components are seen by no visitor, and check that files are uploads."""
 
     def vision(
-        images: list[str] | None, question: str, model: str = "", detail: str = "auto", system: str = "", max_tokens: float = 512,
-        temperature: float = -1.0, seed: float = -1,
+        images: list[str] | None, question: str | None, model: str | None = "", detail: str | None = "auto", system: str | None = "",
+        max_tokens: float | None = 512, temperature: float | None = -1.0, seed: float | None = -1,
     ) -> Iterator[str]:  # fmt: skip
-        """Answer `question` about `images`; yields the text so far. Empty or negative arguments: the page's model, its own settings,
-        a new seed. `detail` is auto, low or high."""
+        """Answer `question` about `images`; yields the text so far. Empty or negative arguments, and null: the page's model, its own
+        settings, a new seed. `detail` is auto, low or high."""
         cancel, key = Cancel(), shelf.new_key()
         try:
-            choices = _choices(app, model or first_model(), system, max_tokens, temperature, seed)
-            yield from _answer(app, key, _asked(shelf.open(key), images or [], question, detail), choices, cancel)
+            choices = _choices(app, model or first_model(), system or "", max_tokens, temperature, seed)
+            yield from _answer(app, key, _asked(shelf.open(key), images or [], question or "", detail or "auto"), choices, cancel)
         except DemoError as error:
             card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
             raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
@@ -54,10 +54,13 @@ def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
         gr.Button().click(vision, inputs, gr.Textbox(label="answer"), api_name="vision")
 
 
-def _choices(app: App, model: str, system: str, max_tokens: float, temperature: float, seed: float) -> Choices:
+def _choices(
+    app: App, model: str, system: str, max_tokens: float | None, temperature: float | None, seed: float | None
+) -> Choices:  # fmt: skip
     spec = app.registry.spec(model)
-    values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens, "seed": "" if seed < 0 else str(int(seed))}
-    values["temperature"] = spec.sampling.temperature if temperature < 0 else temperature
+    values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens}
+    values["seed"] = "" if seed is None or seed < 0 else str(int(seed))
+    values["temperature"] = spec.sampling.temperature if temperature is None or temperature < 0 else temperature
     return Choices(spec.id, system, components.capped(components.sampling_of(values), spec))
 
 
