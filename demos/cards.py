@@ -13,8 +13,8 @@ Each is a `gr.HTML` whose template is fixed: a template is code (`${…}` in it 
     download     {"name": str, "text": str, "at": number}   a new value starts a download; `at` makes the same file twice two values
     hero         {"subline": str}   empty: the default line
 
-`model_news` has no value: its event `models` tells tabs that models may have come, gone or been loaded, and with {"model": id} that
-one was chosen on another tab.
+`model_news` has no value: its event `models` tells tabs that models may have come, gone or been loaded, and with {"model": id,
+"tab": id} that one was chosen for a tab.
 """
 
 from __future__ import annotations

@@ -127,6 +127,8 @@ class ConversationTab:
         if not text.strip():
             yield self._show({"notice": t(self._empty_question(values))})
             return
+        if self.running.busy(str(request.session_hash)):
+            return  # one answer at a time, and a question that is not asked takes nothing with it
         try:
             if len(text) > MOST_CHARACTERS:
                 cause = f"The message has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be sent."
@@ -228,7 +230,7 @@ class ConversationTab:
         """Models came, went or were loaded elsewhere, or one was chosen on another tab: the picker and what is said of it follow."""
         t, registry = self._t(request), self.app.registry
         told = event._data if isinstance(event._data, Mapping) else {}
-        chosen = self._model(str(told.get("model") if told.get("tab", "chat") == self.id and told.get("model") else model_id))
+        chosen = self._model(str(told["model"]) if told.get("tab") == self.id and told.get("model") else model_id)
         choices = components.model_choices(registry, registry.specs(self.needs), t)
         if chosen != model_id:
             return {self.picker.shown: gr.Dropdown(choices, value=chosen), self.picker.value: chosen, **self.on_model(request, chosen)}

@@ -65,18 +65,19 @@
     if (id !== pz.tabs[fromHash()]) history.pushState(null, "", location.pathname + location.search + "#" + id);
   }, true);
 
-  // Models came or went, or one was chosen for the chat: cards.py's model_news hears it.
-  pz.modelsChanged = (model) => dispatchEvent(new CustomEvent("pz-models", { detail: model ? { model } : {} }));
+  // Models came or went, or one was chosen for a tab: cards.py's model_news hears it.
+  pz.modelsChanged = (model, tab) => dispatchEvent(new CustomEvent("pz-models", { detail: model ? { model, tab } : {} }));
   // Until the picker shows it: Gradio drops an event while the same one is under way, and news may be.
-  pz.chatWith = (model) => {
+  pz.askWith = (model, tab) => {
     let left = 20;
+    const picker = tab === "chat" ? "#model-picker" : `#${tab}-model`;
     const ask = () => {
-      if (!left-- || document.querySelector("#model-picker input")?.value.split(" · ")[0] === model) return;
-      pz.modelsChanged(model);
+      if (!left-- || document.querySelector(`${picker} input`)?.value.split(" · ")[0] === model) return;
+      pz.modelsChanged(model, tab);
       setTimeout(ask, 500);
     };
     ask();
-    location.hash = "#chat";
+    location.hash = `#${tab}`;
   };
 
   // Put words into a field as if they were typed there: Gradio listens to input events.

@@ -67,7 +67,7 @@ const askPanel = (row, what) => make("div", { class: "pz-card pz-ask", role: "gr
 const detailsPanel = (row) => make("div", { class: "pz-details" },
   ...(row.note ? [make("p", { class: "pz-detail", text: row.note })] : []),
   make("dl", {}, ...row.details.flatMap(([name, text]) => [make("dt", { text: name }), make("dd", { text })])),
-  row.menu.length && make("div", { class: "pz-buttons" }, ...row.menu.filter((action) => action.do !== "chat" || pz.tabs.includes("chat"))
+  row.menu.length && make("div", { class: "pz-buttons" }, ...row.menu.filter((action) => !["chat", "vision"].includes(action.do) || pz.tabs.includes(action.do))
     .map((action) => button(row, action, "pz-quiet"))));
 
 const panel = (row) => {
@@ -202,7 +202,7 @@ const act = async (row, what) => {
     return show(row.id, back === "plan" ? null : "details", back);
   }
   if (what.startsWith("ask:")) return show(row.id, what.slice(4), "close");  // the harmless answer has the focus
-  if (what === "chat") return pz.chatWith(row.id);
+  if (["chat", "vision"].includes(what)) return pz.askWith(row.id, what);
   if (what === "dismiss" && failed.delete(row.id)) return redraw(row.id);
   failed.delete(row.id);
   if (["load", "delete", "forget"].includes(what)) open.delete(row.id);

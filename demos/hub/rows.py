@@ -2,7 +2,8 @@
 
 row     {"id", "group", "facts", "tags", "actions", "menu", "progress", "error", "plan", "ask", "note", "details", "filters", "find"}
 tag     {"text", "tone"}                  tone: "" jade indigo ochre rouge
-action  {"do", "text"}                    `do` is a word of `demos.hub.actions`, or "plan" / "ask" / "chat", which stay in the page
+action  {"do", "text"}                    `do` is a word of `demos.hub.actions`, or "plan" / "ask" / "chat" / "vision",
+                                  which stay in the page
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ def actions(facts: Facts, t: Strings) -> list[View]:
 def menu(facts: Facts, t: Strings) -> list[View]:
     """What else can be done with it, below its details."""
     spec, found = facts.spec, []
-    if "text" in spec.capabilities and (facts.may or facts.state in ("ready", "busy", "endpoint")):
-        found.append(_action("chat", t("hub.chat")))
+    if facts.may or facts.state in ("ready", "busy", "endpoint"):
+        found += [_action(tab, t(f"hub.{tab}")) for tab, needs in (("chat", "text"), ("vision", "image")) if needs in spec.capabilities]
     if not facts.may or facts.running:
         return found
     if facts.on_disk and facts.state not in ("busy", "loading"):

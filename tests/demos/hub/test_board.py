@@ -16,7 +16,7 @@ from demos.hub.board import Board
 from demos.tab import App
 from models.downloads import provenance
 from models.jobs import Jobs
-from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress, Source
+from shared.engine import Cancel, Cancelled, Capability, ModelSpec, OnProgress, Progress, Source
 from shared.errors import BadRequest
 from tests.demos.hub.shelf import GB, Folder, added_of, app_of, model
 
@@ -119,6 +119,14 @@ def test_while_it_answers_it_can_be_neither_unloaded_nor_deleted(tmp_path: Path)
         row = row_of(app)
     assert (tags(row), dos(row["actions"]), dos(row["menu"])) == (["Answering"], [], ["chat"])
     assert dos(row_of(app)["menu"]) == ["chat", "ask:delete"]
+
+
+@pytest.mark.parametrize(
+    ("can", "tabs"), [({"text"}, ["chat"]), ({"text", "image"}, ["chat", "vision"]), ({"image"}, ["vision"]), ({"embed"}, [])]
+)  # fmt: skip
+def test_a_model_is_asked_in_the_tabs_that_take_it(tmp_path: Path, can: set[Capability], tabs: list[str]) -> None:
+    app = app_of([model("m", capabilities=frozenset(can))], tmp_path)
+    assert dos(row_of(app)["menu"]) == tabs
 
 
 def test_a_download_under_way_and_one_that_was_stopped(tmp_path: Path) -> None:
