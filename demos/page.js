@@ -131,7 +131,11 @@
     }, { passive: true });
     log.addEventListener("wheel", (event) => { if (event.deltaY < 0) pinned = false }, { passive: true });
     const follow = () => { if (pinned) log.scrollTop = log.scrollHeight };
-    new MutationObserver(follow).observe(log, { childList: true, subtree: true, characterData: true });
+    // What Gradio reads out is a message's source; of a line of figures, or of pictures, that is HTML.
+    const name = () => log.querySelectorAll('[aria-label*="\u2063<span"]').forEach((node) => {
+      node.setAttribute("aria-label", [...node.querySelectorAll("img")].map((image) => image.alt).join(", ") || node.textContent.trim());
+    });
+    new MutationObserver(() => { follow(); name() }).observe(log, { childList: true, subtree: true, characterData: true });
     new ResizeObserver(follow).observe(log);  // a card below it takes room
     log.addEventListener("load", follow, true);  // a picture has a height once it is there
   };

@@ -148,9 +148,12 @@ const picker = () => {
 
 // ---- the chosen picture, its frames ---------------------------------------------------------------------------------------------
 
+// The same picture can be sent again: what has been sent is known by its number, what has not by its content.
+const sentMark = (n) => `#${n}`;
 const all = () => {
   const last = state.sent.at(-1)?.n ?? 0;
-  return [...state.sent, ...desk.draft.map((one, index) => ({ ...one, n: last + index + 1, draft: true }))];
+  return [...state.sent.map((one) => ({ ...one, mark: sentMark(one.n) })),
+    ...desk.draft.map((one, index) => ({ ...one, n: last + index + 1, draft: true, mark: one.id }))];
 };
 const source = (one, small) => `puyu/pictures/${state.key}/${one.id}${small ? "?small" : ""}`;
 const percent = (value) => `${(value * 100).toFixed(2)}%`;
@@ -184,6 +187,7 @@ const drag = (shown, one) => {
     const end = () => {
       shown.removeEventListener("pointermove", move);
       if (frame && (frame[2] - frame[0] < SMALLEST_FRAME || frame[3] - frame[1] < SMALLEST_FRAME)) frame = null;
+      if (!frame) drawn.remove();
       draw();
     };
     shown.addEventListener("pointermove", move);
@@ -240,9 +244,9 @@ const caption = (one) => {
 
 let moving = "";
 const thumb = (one, alone) => {
-  const button = make("button", { type: "button", class: "pz-thumb" + (one.draft ? " pz-thumb-draft" : ""), "aria-pressed": String(one.id === chosen),
-    "aria-label": say("picture", { n: one.n }), title: one.name, draggable: one.draft ? "true" : undefined, "data-id": one.id,
-    on: { click: () => { chosen = one.id; frame = null; draw() }, dblclick: () => nameIt(one) } },
+  const button = make("button", { type: "button", class: "pz-thumb" + (one.draft ? " pz-thumb-draft" : ""), "aria-pressed": String(one.mark === chosen),
+    "aria-label": say("picture", { n: one.n }), title: one.name, draggable: one.draft ? "true" : undefined, "data-mark": one.mark,
+    on: { click: () => { chosen = one.mark; frame = null; draw() }, dblclick: () => nameIt(one) } },
     make("img", { src: source(one, true), alt: "", loading: "lazy", draggable: "false" }), make("b", { text: `#${one.n}` }));
   if (!one.draft) return button;
   button.addEventListener("dragstart", (event) => { moving = one.id; event.dataTransfer.setData("text/plain", one.name || `#${one.n}`) });
@@ -258,9 +262,9 @@ const thumb = (one, alone) => {
 };
 const thumbs = (pictures) => {
   const group = (key, list) => list.length ? [make("h3", { text: say(key) }), make("div", { class: "pz-thumb-grid" }, ...list.map(thumb))] : [];
-  const had = document.activeElement?.dataset?.id;
+  const had = document.activeElement?.dataset?.mark;
   $(".pz-thumbs").replaceChildren(...group("sent", pictures.filter((one) => !one.draft)), ...group("next", pictures.filter((one) => one.draft)));
-  if (had) $(`.pz-thumb[data-id="${had}"]`)?.focus();
+  if (had) $(`.pz-thumb[data-mark="${had}"]`)?.focus();
 };
 const looks = () => {
   const line = $(".pz-looks"), known = Object.keys(desk.costs ?? {}).length > 0, total = desk.costs?.[desk.detail];
@@ -296,8 +300,9 @@ const adding = () => {
 
 const draw = () => {
   const pictures = all();
-  if (!pictures.some((one) => one.id === chosen)) { chosen = pictures.at(-1)?.id ?? ""; frame = null }
-  const one = pictures.find((item) => item.id === chosen);
+  let one = pictures.find((item) => item.mark === chosen) ?? pictures.findLast((item) => item.id === chosen);  // which was sent just now
+  if (!one) { one = pictures.at(-1); frame = null }
+  chosen = one?.mark ?? "";
   element.classList.toggle("pz-none", !pictures.length);
   stage(one);
   caption(one);
@@ -313,7 +318,7 @@ const take = () => {
   const { at, ...rest } = value;
   const newest = rest.boxes?.at(-1);
   if (rest.key !== undefined && rest.key !== state.key) { desk.draft = []; chosen = "" }
-  if (newest && JSON.stringify(newest) !== JSON.stringify(state.boxes.at(-1))) chosen = rest.sent.find((one) => one.n === newest.n)?.id ?? chosen;
+  if (newest && JSON.stringify(newest) !== JSON.stringify(state.boxes.at(-1))) chosen = sentMark(newest.n);
   const asked = rest.state === "open" && state.state !== "open";
   Object.assign(state, rest);
   draw();

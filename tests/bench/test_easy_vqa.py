@@ -6,18 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.easy_vqa import FOLDER, Ask, kind_of, sampled, score, through_engine
-from bench.easy_vqa_data import Question, other_pictures, questions
+from bench.easy_vqa import FOLDER, GREEDY, Ask, asking, engine_of, kind_of, sampled, score
+from bench.easy_vqa_data import Question, message, other_pictures, picture_file, questions
 from models import local
+from shared.events import Done, TextDelta
+from shared.messages import assistant, user
 
 ASKED = sampled(questions("test"), 60)
 WITHOUT_LOOKING = 0.67
+POSITIONS = 64  # of a picture
 
 
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Ask]:
-    with through_engine(FOLDER) as asking:
-        yield asking
+    with engine_of(FOLDER) as engine:
+        yield asking(engine)
 
 
 def test_held_out_questions_are_answered(ask: Ask) -> None:
@@ -30,6 +33,22 @@ def test_with_another_picture_the_answers_are_about_that_one(ask: Ask) -> None:
     assert score(ask, swapped)["all"] < WITHOUT_LOOKING + 0.03
     open_ones = [question for question in swapped if kind_of(question) != "yes or no"]
     assert score(ask, open_ones)["all"] < 0.5
+
+
+def test_later_questions_about_a_picture_are_answered_from_the_cache() -> None:
+    right, cached = [], []
+    with engine_of(FOLDER) as engine:
+        for picture in range(8):
+            asked = [question for question in questions("test") if question.picture == picture][:6]
+            told = [message(asked[0].text, picture_file("test", picture))]
+            for number, question in enumerate(asked):
+                told += [user(question.text)] if number else []
+                events = list(engine.stream(told, GREEDY))
+                said = "".join(event.text for event in events if isinstance(event, TextDelta))
+                told.append(assistant(said))
+                right.append(said == question.answer)
+                cached += [event.usage.cached_tokens for event in events if isinstance(event, Done) and number]
+    assert min(cached) > POSITIONS and sum(right) / len(right) > 0.85
 
 
 def test_the_folder_is_a_model_like_any_other() -> None:
