@@ -133,7 +133,8 @@
     const follow = () => { if (pinned) log.scrollTop = log.scrollHeight };
     // What Gradio reads out is a message's source; of a line of figures, or of pictures, that is HTML.
     const name = () => log.querySelectorAll('[aria-label*="\u2063<span"]').forEach((node) => {
-      node.setAttribute("aria-label", [...node.querySelectorAll("img")].map((image) => image.alt).join(", ") || node.textContent.trim());
+      const said = [...node.querySelectorAll("img")].map((image) => image.alt).join(", ") || node.textContent.replace(/[\u2063\u2064]/g, "").trim();
+      if (said) node.setAttribute("aria-label", said);
     });
     new MutationObserver(() => { follow(); name() }).observe(log, { childList: true, subtree: true, characterData: true });
     new ResizeObserver(follow).observe(log);  // a card below it takes room
