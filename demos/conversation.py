@@ -204,7 +204,7 @@ class ConversationTab:
     def on_new(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[Any, Any]:
         self.running.stop(str(request.session_hash))
         self.running.wait(str(request.session_hash))  # its last update must not come after ours
-        values = self._begun_anew(self._values(settings))
+        values = self._begun_anew(self._values(settings), str(request.session_hash))
         composer = gr.Textbox("", submit_btn=True, stop_btn=False)
         shown = self._show({**self._all((), values, request), "composer": composer})
         return {**shown, **{component: values[name] for name, component in self.own.items()}}
@@ -213,8 +213,8 @@ class ConversationTab:
         """The settings of a page that is opened."""
         return values
 
-    def _begun_anew(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The settings of a new conversation; what belonged to the old one goes."""
+    def _begun_anew(self, values: dict[str, Any], session: str) -> dict[str, Any]:
+        """The settings of a new conversation of this page; what belonged to the old one goes."""
         return values
 
     def on_export(self, request: gr.Request, conversation: Conversation, *settings: Any) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Shelf:
         self._base: Path | None = None
         self._held: FileLock | None = None
         self._open: dict[str, tuple[Desk, float]] = {}
+        self._shown: dict[str, set[str]] = {}  # by which pages
 
     def new_key(self) -> str:
         return secrets.token_hex(16)
@@ -74,10 +75,28 @@ class Shelf:
             self._open[key] = (desk, self._clock())
             return desk
 
+    def enter(self, key: str, page: str) -> None:
+        """This page shows the conversation; two do where somebody opens the address twice in one browser."""
+        with self._lock:
+            if key in self._open:
+                self._shown.setdefault(key, set()).add(page)
+
+    def leave(self, key: str, page: str) -> bool:
+        """This page does not any more: whether another one does."""
+        with self._lock:
+            self._shown.get(key, set()).discard(page)
+            return bool(self._shown.get(key))
+
+    def leave_all(self, page: str) -> None:
+        with self._lock:
+            for pages in self._shown.values():
+                pages.discard(page)
+
     def remove(self, key: str) -> None:
         """Remove a conversation's pictures, for good; its key may be used again."""
         with self._lock:
             desk, _ = self._open.pop(key, (None, 0.0))
+            self._shown.pop(key, None)
         if desk is not None:
             desk.pictures.remove()
 
@@ -89,6 +108,7 @@ class Shelf:
                 shutil.rmtree(self._base, ignore_errors=True)
             self._base = None
             self._open.clear()
+            self._shown.clear()
 
     def _overdue(self) -> list[Desk]:
         now, many = self._clock(), len(self._open) > CEILING * self._most
@@ -98,6 +118,8 @@ class Shelf:
         spare = len(self._open) - len(late) - self._most
         if spare > 0:  # a page that was only looked at goes before one that has pictures
             late += sorted(absent, key=lambda key: not self._open[key][0].pictures.empty)[:spare]
+        for key in late:
+            self._shown.pop(key, None)
         return [self._open.pop(key)[0] for key in late]
 
     def _folder(self) -> Path:

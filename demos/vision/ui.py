@@ -56,6 +56,7 @@ class VisionTab(ConversationTab):
     def _wire(self) -> None:
         super()._wire()
         self.examples.select(self.on_example, [self.conversation, *self.settings], list(self.places.values()), **QUIET)
+        self.app.page.unload(self.on_closed)
         self.picker.value.change(lambda model: {"model": model, "at": time.time()}, self.picker.value, self.viewer, **QUICK)
 
     # What a conversation with pictures is.
@@ -102,10 +103,14 @@ class VisionTab(ConversationTab):
         key = str(values["key"])
         return "vision.no_question" if is_key(key) and self.shelf.open(key).draft else "vision.empty"
 
-    def _begun_anew(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The pictures of the old conversation go with it; what lay ready for its next question, too."""
-        self.shelf.remove(str(values["key"]))
-        return self._opened_values({**values, "key": ""})
+    def _begun_anew(self, values: dict[str, Any], session: str) -> dict[str, Any]:
+        """The pictures of the old conversation go with it, and what lay ready for its next question, too; not while another page of
+        the same browser shows it."""
+        if not self.shelf.leave(str(values["key"]), session):
+            self.shelf.remove(str(values["key"]))
+        opened = self._opened_values({**values, "key": ""})
+        self.shelf.enter(opened["key"], session)
+        return opened
 
     def _about(self, model_id: str, t: Strings) -> View:
         spec = self.app.registry.spec(self._model(model_id))
@@ -113,6 +118,16 @@ class VisionTab(ConversationTab):
         return {**super()._about(model_id, t), **words}
 
     # Handlers of its own.
+
+    def on_open(self, request: gr.Request, saved: Any) -> dict[Any, Any]:
+        shown = super().on_open(request, saved)
+        if self.own["key"] in shown:
+            self.shelf.enter(shown[self.own["key"]], str(request.session_hash))
+        return shown
+
+    def on_closed(self, request: gr.Request) -> None:
+        """The page was closed, or is loaded again."""
+        self.shelf.leave_all(str(request.session_hash))
 
     def on_send(self, request: gr.Request, text: str, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         values = self._values(settings)

@@ -328,6 +328,21 @@ def test_a_reload_finds_the_pictures_and_another_browser_does_not(page: Page, sh
     assert other.key != page.key and other.conversation == ()
 
 
+def test_two_pages_of_one_browser_share_a_conversation_until_both_have_left_it(page: Page, shelf: Shelf) -> None:
+    (image,) = add(page, shelf, 30)
+    page.send("What?")
+    second, third = Page(page.tab, "second"), Page(page.tab, "third")
+    for another in (second, third):
+        another.open(json.loads(json.dumps(page.shown["saved"])))
+    page.call(page.tab.on_new)
+    assert Path(image.path).exists() and page.key != second.key
+    second.send("And?")
+    assert second.answers == ["I see."] * 2
+    page.tab.on_closed(third.request)  # type: ignore[attr-defined]
+    second.call(second.tab.on_new)
+    assert not Path(image.path).exists()
+
+
 def test_after_a_restart_the_texts_are_there_and_it_goes_on(page: Page, shelf: Shelf, app: App, tmp_path: Path) -> None:
     add(page, shelf, 30)
     page.send("What?")
