@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, TimeoutError, sync_playwright
 
-from tests.browser import agent_scripts
+from tests.browser import agent_scripts, vision_scripts
 from tests.browser.agent_page import Agent
 from tests.browser.public_web import PublicWeb
+from tests.browser.vision_page import Vision
+from tests.openai_server import OpenAIServer, says
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -225,3 +227,27 @@ def agent_app(start_app: Callable[..., App], web: PublicWeb, tmp_path_factory: p
 def use(agent_app: App, visit: Callable[..., Visitor]) -> Callable[..., Agent]:
     """A new visitor on the agent's tab with this model chosen."""
     return lambda model="", **options: Agent(visit(agent_app.url, **options), model)
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[OpenAIServer]:
+    """A model on a server, which keeps what it was sent."""
+    with OpenAIServer(says("It is ", "far away.")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def vision_app(
+    start_app: Callable[..., App], endpoint: OpenAIServer, models_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[App]:
+    """One program for the vision tab's tests: scripted models, one on a server, the real image-facts, an internet with pictures."""
+    folder = tmp_path_factory.mktemp("vision")
+    with PublicWeb(vision_scripts.SITES, folder) as internet:
+        flags = ("--models", str(vision_scripts.catalog(folder, endpoint.url)), "--model", "sees", "--models-dir", str(models_dir))
+        yield start_app(*flags, environment=internet.environment)
+
+
+@pytest.fixture
+def look(vision_app: App, visit: Callable[..., Visitor]) -> Callable[..., Vision]:
+    """A new visitor on the vision tab with this model chosen."""
+    return lambda model="", **options: Vision(visit(vision_app.url, **options), model)
