@@ -23,6 +23,7 @@ from demos.vision.desk import Desk
 from demos.vision.fetch import Fetch
 from demos.vision.images import Added
 from demos.vision.shelf import Shelf
+from models.memory.footprint import ENDPOINT_BACKENDS
 from shared.engine import Cancel, Cancelled, Progress
 from shared.errors import BadRequest, DemoError
 from shared.messages import DETAILS, Detail, Image
@@ -177,8 +178,11 @@ def known_costs(app: App, model: str, new: Sequence[Image], earlier: Sequence[Im
 
 
 def _state(app: App, model: str) -> str:
-    """Where the model is; empty for one that is not known."""
-    return app.registry.state(model) if any(spec.id == model for spec in app.registry.specs()) else ""
+    """Where the model is, one on a server always there; empty for one that is not known."""
+    spec = next((spec for spec in app.registry.specs() if spec.id == model), None)
+    if spec is None:
+        return ""
+    return "endpoint" if spec.backend in ENDPOINT_BACKENDS else app.registry.state(model)
 
 
 def _card(one: Added, tokens: int | None, t: Strings) -> dict[str, Any]:
