@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import threading
 import zlib
@@ -32,6 +33,7 @@ MOST_PNG = 8 << 20  # bytes; a photograph beyond it is kept as JPEG
 MOST_PROFILE = 4 << 20  # bytes of a colour profile
 STRIP = 2_000_000  # pixels that are converted at once
 MOST_AT_ONCE = 2  # decoders at work, whoever waits
+MOST_SCANS = 100  # of a JPEG: each goes over the whole picture, and takes a few bytes of a file; programs write about ten
 LONGEST_NAME = 60
 Note = Literal["first_frame", "first_page", "shrunk", "stretched", "turned", "place"]
 BROKEN = (
@@ -40,6 +42,7 @@ BROKEN = (
 )  # fmt: skip
 _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _LOSSY = ("JPEG", "MPO", "AVIF")  # MPO: a JPEG with more pictures behind it
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not what stands between pixels
 _UNBOUNDED = ("I", "F")  # modes whose values have no range of their own
 _ANIMATED = ("PNG", "WEBP", "AVIF", "GIF")
 _free = threading.BoundedSemaphore(MOST_AT_ONCE)
@@ -113,7 +116,7 @@ def _cleaned(content: bytes, called: str, limits: Limits) -> Clean:
     try:
         if kind in _ANIMATED and getattr(picture, "is_animated", False):
             notes.append("first_frame")
-        if kind == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+        if kind == "TIFF" and getattr(picture, "is_animated", False):  # not `n_frames`: it reads every page there is, in square time
             notes.append("first_page")
         size = picture.size
         if kind in _LOSSY:
@@ -149,7 +152,21 @@ def _opened(content: bytes, called: str, limits: Limits) -> PIL.Image.Image:
         raise BadRequest(cause, "Make it smaller.")
     if not width or not height:
         raise BadRequest(f"{called} has no pixels.", "Choose another file.")
+    if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:
+        raise BadRequest(f"{called} is written so that it would take hours to open.", "Save it anew.")
     return picture
+
+
+def _scans(content: bytes) -> int:
+    """How often a JPEG goes over its pixels, up to its end; counted no further than is too often."""
+    scans, at = 0, 2
+    while scans <= MOST_SCANS and (found := _MARKER.search(content, at)):
+        kind, at = content[found.end() - 1], found.end()
+        if kind == 0xD9:
+            break
+        scans += kind == 0xDA
+        at += int.from_bytes(content[at : at + 2], "big")
+    return scans
 
 
 def _no_picture(content: bytes, called: str) -> BadRequest:

@@ -64,5 +64,12 @@ def deep_png(values: list[int], channels: int = 1) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(row)) + _chunk(b"IEND", b"")
 
 
+def many_scans(count: int, side: int = 16) -> bytes:
+    """A JPEG that goes over its pixels `count` times more than it needs to: a few dozen bytes for each."""
+    whole = saved(PIL.Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * count + whole[-2:]
+
+
 def animated(format: str = "GIF") -> bytes:
     return saved(PIL.Image.new("RGB", (20, 10), RED), format, save_all=True, append_images=[PIL.Image.new("RGB", (20, 10), BLUE)])

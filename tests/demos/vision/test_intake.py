@@ -176,6 +176,23 @@ def test_a_file_of_several_pages_gives_its_first() -> None:
     assert clean(content).notes == ("first_page",)
 
 
+def test_only_the_first_page_is_read() -> None:
+    """A file may have a million of them, each a few bytes: where the second one lies does not matter."""
+    content = saved(PIL.Image.new("RGB", (4, 4), RED), "TIFF")
+    begin = int.from_bytes(content[4:8], "little")
+    end = begin + 2 + 12 * int.from_bytes(content[begin : begin + 2], "little")
+    made = clean(content[:end] + (2**31).to_bytes(4, "little") + content[end + 4 :])
+    assert made.notes == ("first_page",) and near(opened(made.content), (0, 0), RED)
+
+
+def test_a_photograph_that_comes_step_by_step_is_one() -> None:
+    """Also with a film behind it, as phones write them, in which anything may stand."""
+    content = saved(corners((64, 48)), "JPEG", progressive=True, quality=90)
+    made = clean(content + b"\xff\xda\x00\x02" * 500)
+    assert (made.width, made.height) == (64, 48) and near(opened(made.content), (5, 5), RED, 40)
+    assert clean(pictures.many_scans(50)).width == 16
+
+
 @pytest.mark.parametrize(
     ("format", "mode"), [("PNG", "P"), ("PNG", "RGBA"), ("PNG", "1"), ("PNG", "I;16"), ("JPEG", "RGB"), ("TIFF", "CMYK")]
 )
@@ -208,6 +225,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "wide": (pictures.bomb(8_000), "8,000 x 8,000"),
     "torn": (saved(corners((400, 300)).effect_spread(9), "PNG")[:-900], "broken"),
     "header": (saved(corners(), "PNG")[:20], "broken"),
+    "scans": (pictures.many_scans(200), "hours"),
     "icon": (saved(corners(), "ICO"), "no picture that can be read"),
     "postscript": (saved(corners(), "EPS"), "no picture that can be read"),
 }  # fmt: skip
