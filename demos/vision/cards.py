@@ -2,8 +2,9 @@
 
 As in `demos/cards.py`, templates are fixed and values are set with `textContent`. Values, all JSON:
 
-    viewer    {"key", "sent": [{"n", "id", "name", "width", "height"}], "boxes": [{"n", "label", "edges", "turn"}], "state": of the last
-              answer, "model", "at": a number}, any of them; what lies on the desk it asks the server for
+    viewer    {"key", "sent": [{"n", "id", "name", "width", "height", "detail"}], "count": of them and of those that are gone, "boxes":
+              [{"n", "label", "edges", "turn"}], "state": of the last answer, "model", "at": a number}, any of them; what lies on the
+              desk it asks the server for
     examples  none; its event `select` has {"id"}
     handed    {"text", "at"}: a new value puts the text into the chat's composer and opens the chat
 """

@@ -83,6 +83,7 @@ class PictureForm(Form):
             "key": self._key,
             "model": self._model,
             "sent": sent,
+            "count": len(saved.places(conversation)),
             "boxes": found[-MOST_BOXES:],
             "state": conversation[-1].outcome if conversation else "",
             "at": time.time(),
@@ -104,7 +105,7 @@ class PictureForm(Form):
 
     def _about(self, image: Image) -> dict[str, Any]:
         name = self._desk.name_of(image) if self._desk is not None else ""
-        return {"id": image.sha256, "width": image.width, "height": image.height, "name": name}
+        return {"id": image.sha256, "width": image.width, "height": image.height, "detail": image.detail, "name": name}
 
     def _strip(self, numbered: Sequence[tuple[int, Image]], t: Strings) -> str:
         """Small pictures with their numbers; no text of a visitor in it."""

@@ -4,7 +4,7 @@ const $ = (selector) => element.querySelector(selector), make = pz.make;
 const say = (key, values = {}) => pz.t("vision." + key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 const LARGEST = 30 << 20, SMALLEST_FRAME = 0.02;  // bytes of a file; of a side, below which a drag was a press
 const [pick, shoot] = element.querySelectorAll("input[type=file]");
-const state = { key: "", sent: [], boxes: [], state: "", model: "" };
+const state = { key: "", count: 0, sent: [], boxes: [], state: "", model: "" };
 const waiting = [];  // files that came before the page knew its key
 let desk = { draft: [], costs: {}, detail: "auto", most: 20, pdf: null }, chosen = "", frame = null, busy = 0;
 let pages = { of: "", list: [], taken: new Set(), going: false };
@@ -12,7 +12,7 @@ let pages = { of: "", list: [], taken: new Set(), going: false };
 // ---- talking to the server ------------------------------------------------------------------------------------------------
 
 const news = (text) => { $(".pz-viewer-news").textContent = text ?? "" };
-const about = () => ({ key: state.key, lang: pz.lang, model: state.model, sent: state.sent.map((one) => one.id) });
+const about = () => ({ key: state.key, lang: pz.lang, model: state.model, sent: state.sent.map(({ id, detail }) => ({ id, detail })) });
 const taken = (answer) => {
   const { error, pages: drawn, ...rest } = answer;
   const before = new Set(desk.draft.map((one) => one.id));
@@ -110,7 +110,7 @@ for (const input of [pick, shoot]) input.addEventListener("change", () => { add(
 
 const openPages = async () => {
   if (!desk.pdf || pages.going) return;
-  if (pages.of !== desk.pdf.name + desk.pdf.count) pages = { of: desk.pdf.name + desk.pdf.count, list: [], taken: new Set(), going: false };
+  if (pages.of !== desk.pdf.id) pages = { of: desk.pdf.id, list: [], taken: new Set(), going: false };
   pages.going = true;
   draw();
   const answer = await ask({ do: "pages", first: pages.list.length + 1 });
@@ -151,7 +151,7 @@ const picker = () => {
 // The same picture can be sent again: what has been sent is known by its number, what has not by its content.
 const sentMark = (n) => `#${n}`;
 const all = () => {
-  const last = state.sent.at(-1)?.n ?? 0;
+  const last = state.count;
   return [...state.sent.map((one) => ({ ...one, mark: sentMark(one.n) })),
     ...desk.draft.map((one, index) => ({ ...one, n: last + index + 1, draft: true, mark: one.id }))];
 };

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -103,13 +103,11 @@ class Viewer:
             "loaded": state in ("ready", "busy", "endpoint"),
             "one_way": len(set(costs.values())) == 1 if costs else state in ("ready", "busy"),
             "most": desk.pictures.limits.turn,
-            "pdf": {"name": opened.name, "count": opened.count, "last": len(opened.pages)} if opened else None,
+            "pdf": {"id": opened.path.stem, "name": opened.name, "count": opened.count, "last": len(opened.pages)} if opened else None,
         }
 
     def _costs(self, desk: Desk, draft: Sequence[Added], asked: Asked) -> Mapping[Detail, Cost]:
-        sent = asked.get("sent")
-        names = [str(sha) for sha in sent[:MOST_SENT]] if isinstance(sent, list) else []
-        earlier = [image for sha in names if (image := desk.pictures.find(sha)) is not None]
+        earlier = list(_earlier(desk, asked.get("sent")))
         return known_costs(self._app, str(asked.get("model")), [one.image for one in draft], earlier) if draft else {}
 
     def _url(self, desk: Desk, asked: Asked) -> None:
@@ -183,6 +181,16 @@ def _state(app: App, model: str) -> str:
     if spec is None:
         return ""
     return "endpoint" if spec.backend in ENDPOINT_BACKENDS else app.registry.state(model)
+
+
+def _earlier(desk: Desk, sent: Any) -> Iterator[Image]:
+    """The pictures that the page says were sent, each as closely looked at as it was then."""
+    for one in sent[:MOST_SENT] if isinstance(sent, list) else ():
+        told = one if isinstance(one, Mapping) else {}
+        image = desk.pictures.find(str(told.get("id")))
+        detail = next((known for known in DETAILS if known == told.get("detail")), None)
+        if image is not None and detail is not None:
+            yield replace(image, detail=detail)
 
 
 def _card(one: Added, tokens: int | None, t: Strings) -> dict[str, Any]:

@@ -182,8 +182,8 @@ def test_beside_it_stand_the_pictures_with_their_numbers_and_names(desk: Desk) -
     shown = PictureForm(KEY, desk).whole((asked(one, "?"), asked(two, "?")), EN)["viewer"]
     assert shown["key"] == KEY and shown["state"] == "stop" and shown["boxes"] == []
     assert shown["sent"] == [
-        {"n": 1, "id": one.sha256, "width": 50, "height": 100, "name": "one.png"},
-        {"n": 2, "id": two.sha256, "width": 60, "height": 100, "name": "two.png"},
+        {"n": 1, "id": one.sha256, "width": 50, "height": 100, "detail": "auto", "name": "one.png"},
+        {"n": 2, "id": two.sha256, "width": 60, "height": 100, "detail": "auto", "name": "two.png"},
     ]
     empty = PictureForm(KEY, desk).opened((), EN)["viewer"]
     assert (empty["sent"], empty["boxes"], empty["state"]) == ([], [], "")
@@ -270,7 +270,7 @@ def test_with_its_pictures_gone_the_texts_come_back(desk: Desk) -> None:
     nobody = PictureForm(KEY, None)
     back = through_a_browser(nobody, conversation)
     assert [turn.question.text for turn in back] == ["(picture #1 is gone)\n(picture #2 is gone)\nWhich?", "And?"]
-    assert pictures_of(back) == () and nobody.viewer(back)["sent"] == []
+    assert pictures_of(back) == () and nobody.viewer(back)["sent"] == [] and nobody.viewer(back)["count"] == 2
     assert nobody.whole(back, EN)["title"] == "Which?"
     assert nobody.log(back, EN).turns == [0, 0, 1, 1]
     assert through_a_browser(nobody, back) == back

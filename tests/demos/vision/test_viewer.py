@@ -186,7 +186,8 @@ def test_a_part_of_a_picture_that_is_not_there(page: Page, shelf: Shelf, registr
 
 def test_a_pdf_is_looked_through_and_chosen_from(page: Page) -> None:
     opened = page.add(pdf_files.texts(*"abcdefghijklmno"), "notes.pdf")
-    assert opened["pdf"] == {"name": "notes.pdf", "count": 15, "last": 15} and opened["draft"] == []
+    assert {**opened["pdf"], "id": ""} == {"id": "", "name": "notes.pdf", "count": 15, "last": 15} and opened["draft"] == []
+    assert page.add(pdf_files.texts(*"onmlkjihgfedcba"), "notes.pdf")["pdf"]["id"] != opened["pdf"]["id"]
     first = page.do("pages", first=1)["pages"]
     assert [one["n"] for one in first] == list(range(1, 13)) and first[0]["data"].startswith("data:image/jpeg;base64,/9j/")
     assert [one["n"] for one in page.do("pages", first=13)["pages"]] == [13, 14, 15]
@@ -329,9 +330,21 @@ def test_the_earlier_ones_count_too(page: Page, registry: Registry) -> None:
     sent = [one.image for one in page.desk.draft]
     page.desk.taken(sent)
     page.add(saved(corners((50, 20)), "PNG"))
-    answer = page.now(model="sees", sent=[sent[0].sha256, "a" * 64, "../x", None, 7, ["x"]])
-    assert answer["costs"] == {"auto": 40, "low": 31, "high": 50}
-    assert page.now(model="sees", sent=[sent[0].sha256] * 10_000)["costs"]["auto"] == 10 + MOST_SENT * 30
+    was = {"id": sent[0].sha256, "detail": "high"}
+    nobody = [
+        {**was, "id": "a" * 64},
+        {**was, "id": "../x"},
+        {**was, "detail": "huge"},
+        {**was, "detail": ["low"]},
+        {},
+        None,
+        7,
+        ["x"],
+        "x",
+    ]
+    answer = page.now(model="sees", sent=[was, *nobody])
+    assert answer["costs"] == {"auto": 70, "low": 61, "high": 80}
+    assert page.now(model="sees", sent=[was] * 10_000)["costs"]["auto"] == 10 + MOST_SENT * 60
     for nonsense in ("x", {"a": 1}, 7, None):
         assert page.now(model="sees", sent=nonsense)["costs"]["auto"] == 10
 
