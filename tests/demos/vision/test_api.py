@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +21,7 @@ from gradio_client.exceptions import AppError
 
 from demos import app
 from demos.tab import App
+from demos.vision.examples import FOLDER
 from demos.vision.shelf import PREFIX
 from models.backends.scripted import Scripted
 from models.registry import Registry
@@ -27,6 +32,7 @@ from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
 from tests.demos.vision.pictures import animated, bomb, corners, saved
 
+ROOT = Path(__file__).parents[3]
 REPLY = "A cat lies on a red chair. " * 4
 SEES = ModelSpec(
     "sees", "scripted", (), capabilities=frozenset({"text", "image"}), context=2000, sampling=Sampling(temperature=0.3),
@@ -228,3 +234,13 @@ def test_a_caller_who_leaves_stops_the_answer_and_takes_his_pictures_with_him(se
             break
         threading.Event().wait(0.05)
     assert served.left() == []
+
+
+def test_the_example_of_the_docs(served: Served, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/vision.md").read_text("utf-8"), re.DOTALL)
+    assert "http://127.0.0.1:7860" in example
+    shutil.copy(FOLDER / "page.png", tmp_path)
+    code = example.replace("http://127.0.0.1:7860", served.url)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert REPLY.strip() in done.stdout and served.asked() == [(744, "auto"), "What does this page say?"]
