@@ -24,7 +24,7 @@ from demos.vision.examples import Example
 from demos.vision.serving import LOOKS, WORKERS
 from demos.vision.viewer import Viewer
 
-FOLDER = Path(__file__).parent
+SCRIPTS = [Path(__file__).with_name(name) for name in ("incoming.js", "viewer.js")]  # one function
 
 
 def viewer(served: Viewer) -> gr.HTML:
@@ -35,7 +35,7 @@ def viewer(served: Viewer) -> gr.HTML:
         '<div class="pz-pages" hidden></div><div class="pz-adding"></div><div class="pz-looks"></div>'
         '<p class="pz-viewer-news" role="status"></p><input type="file" multiple hidden accept="image/*,application/pdf">'
         '<input type="file" hidden accept="image/*" capture="environment"></aside>',
-        js_on_load=(FOLDER / "viewer.js").read_text("utf-8"), server_functions=_served(served), elem_id="vision-viewer",
+        js_on_load="".join(script.read_text("utf-8") for script in SCRIPTS), server_functions=_served(served), elem_id="vision-viewer",
         apply_default_css=False,
     )  # fmt: skip
 
