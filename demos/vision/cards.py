@@ -21,8 +21,8 @@ import gradio as gr
 from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 from demos.vision.examples import Example
-from demos.vision.serving import LOOKS, WORKERS
-from demos.vision.viewer import Viewer
+from demos.vision.serving import FETCHES, LOOKS, WORKERS
+from demos.vision.viewer import SLOW, Viewer
 
 SCRIPTS = [Path(__file__).with_name(name) for name in ("incoming.js", "viewer.js")]  # one function
 
@@ -72,7 +72,8 @@ def _served(viewer: Viewer) -> list[Callable[..., Any]]:
 
     async def vision_do(asked: Any, request: gr.Request) -> dict[str, Any]:
         mine, t = _told(asked)
-        return await asyncio.get_running_loop().run_in_executor(WORKERS, viewer.do, mine if from_our_page(request.headers) else {}, t)
+        pool = FETCHES if mine.get("do") in SLOW else WORKERS
+        return await asyncio.get_running_loop().run_in_executor(pool, viewer.do, mine if from_our_page(request.headers) else {}, t)
 
     return [vision_now, vision_do]
 

@@ -28,9 +28,11 @@ from shared.settings import Settings
 MOST_NAME = 300
 SMALL = 320  # pixels of a thumbnail's long side
 MOST_BODIES, BODY_SECONDS = 16, 300.0  # uploads that are held in memory at once, others wait; how long one may take to come
-# Reading pictures takes its thread for seconds; asyncio's own are few. What only looks does not wait for what reads and fetches.
+# Reading pictures takes its thread for seconds; asyncio's own are few. What only looks does not wait for what reads, and nobody waits
+# for those who fetch from slow servers or draw pages.
 WORKERS = ThreadPoolExecutor(32, thread_name_prefix="pictures")
 LOOKS = ThreadPoolExecutor(8, thread_name_prefix="pictures-look")
+FETCHES = ThreadPoolExecutor(16, thread_name_prefix="pictures-fetch")
 
 
 def routes(

@@ -30,6 +30,7 @@ from shared.messages import DETAILS, Detail, Image
 
 logger = logging.getLogger(__name__)
 COST_SECONDS = 1.0  # an engine that is busy for longer is not asked what pictures cost
+SLOW = ("url", "pages", "take_pages")  # presses that may take half a minute
 MOST_SENT = 200  # pictures of a conversation whose cost is asked for
 
 Asked = Mapping[str, Any]
