@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.browser.vision_page import picture
 
+PIECE_SECONDS = {"slow": 0.05, "varies": 0.03}
 CAT = "<ref>the cat</ref><box>(100,50),(700,950)</box>"
 TAG = "<img src=x onerror=document.title=1>"
 HOSTILE = f'{TAG} ${{document.title=2}} {{"bbox_2d": [100, 100, 900, 900], "label": "{TAG}"}}'
@@ -15,7 +16,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "sees": ["It is a picture."],
     "frames": [f"Here is {CAT}, asleep."],
     "slow": ["word " * 2000],
-    "varies": ["First.", "Second.", "Third.", "Fourth."],
+    "varies": [f"{number}. {'Now. ' * 20}" for number in ("First", "Second", "Third", "Fourth")],
     "hostile": [HOSTILE],
 }
 
@@ -27,7 +28,7 @@ def catalog(folder: Path, endpoint: str) -> Path:
     head = 'backend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "image", "prefill", "choice"]'
     tables = [
         f'[[model]]\nid = "{name}"\n{head}\nsource = [{{ kind = "path", ref = "{path}" }}]\n'
-        f"[model.options]\npieces = 5\ndelay = {0.05 if name == 'slow' else 0}\nreplies = {json.dumps(list(replies))}\n"
+        f"[model.options]\npieces = 5\ndelay = {PIECE_SECONDS.get(name, 0)}\nreplies = {json.dumps(list(replies))}\n"
         for name, replies in SCRIPTS.items()
     ]
     tables.append(
