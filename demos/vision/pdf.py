@@ -94,6 +94,8 @@ def drawn(
     wrong = next((page for page in pages if page not in pdf.pages), None)
     if wrong is not None:
         raise BadRequest(f"{calling(pdf.name)} has no page {wrong} to choose.", f"Choose from 1 to {len(pdf.pages)}.")
+    if not pdf.path.is_file():
+        raise BadRequest(f"{calling(pdf.name)} was put away.", "Add it again.")
     if len(pages) > MOST_DRAWN:
         raise BadRequest(f"These are {len(pages)} pages; {MOST_DRAWN} are drawn at once.", "Choose fewer.")
     with _child(pdf.path, pdf.name, pages, side, cancel) as said:

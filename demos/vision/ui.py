@@ -143,13 +143,20 @@ class VisionTab(ConversationTab):
             return
         yield self._show({"key": values["key"]})
         desk = self.shelf.open(values["key"])
+        waiting = [one.image for one in desk.draft]
+        desk.taken(waiting)  # they are for a question of the visitor's own
         try:
             for name in example.pictures:
                 desk.add((examples.FOLDER / name).read_bytes(), name)
         except DemoError as error:
+            desk.put_back(waiting)
             yield self._show({"error": render.error_card(error, t, kept=False)})
             return
-        yield from self.on_send(request, t(f"vision.ask_{example.id}"), conversation, *(values[name] for name in self.names))
+        for shown in self.on_send(request, t(f"vision.ask_{example.id}"), conversation, *(values[name] for name in self.names)):
+            desk.put_back(waiting)  # the question has its pictures by now
+            waiting = []
+            yield shown
+        desk.put_back(waiting)  # where nothing was asked after all
 
     def on_option(self, request: gr.Request, event: gr.SelectData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         if event.value == "chat" and conversation:

@@ -380,9 +380,11 @@ def test_a_question_may_be_quicker_than_the_page(vision: VisionTab, shelf: Shelf
     assert page.key == mine and page.shown["viewer"]["key"] == mine and page.answers == ["I see."]
 
 
-def test_an_example_brings_its_pictures(page: Page, shelf: Shelf) -> None:
+def test_an_example_brings_its_pictures_and_the_visitor_s_own_wait(page: Page, shelf: Shelf) -> None:
+    add(page, shelf, 30)
     page.call(page.tab.on_example, Event(data={"id": "compare"}))  # type: ignore[attr-defined]
-    assert len(widths(page)) == 2 and page.answers == ["I see."] and desk(page, shelf).draft == ()
+    assert len(widths(page)) == 2 and page.answers == ["I see."]
+    assert [one.image.width for one in desk(page, shelf).draft] == [30]
     for nobody in ({"id": "none"}, {}, None, "x", {"id": ["compare"]}):
         page.call(page.tab.on_example, Event(data=nobody))  # type: ignore[attr-defined]
     assert len(page.conversation) == 1

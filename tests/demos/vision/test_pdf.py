@@ -58,6 +58,13 @@ def test_chosen_pages_are_pictures_of_the_conversation(pictures: Pictures) -> No
     assert pictures.find(chosen[0].image.sha256) == chosen[0].image
 
 
+def test_a_file_that_was_put_away_is_told_as_that(pictures: Pictures) -> None:
+    file = pdf.added(pictures, filled(2), "notes.pdf")
+    pictures.drop(file.path)
+    with pytest.raises(BadRequest, match=r"“notes\.pdf” was put away"):
+        list(pdf.drawn(file, [1]))
+
+
 def test_thumbnails_come_one_by_one(pictures: Pictures) -> None:
     file = pdf.added(pictures, filled(30))
     coming = pdf.thumbnails(file, [2, 5])
