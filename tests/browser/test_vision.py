@@ -66,8 +66,10 @@ def test_order_removal_and_detail_are_what_the_model_is_sent(look: Look, endpoin
     vision.thumbs.nth(2).drag_to(vision.thumbs.nth(0))
     vision.order("b.png", "c.png", "a.png")
     vision.thumbs.nth(1).click()
+    removed = vision.addresses()[1]
     vision.press("Remove")
     vision.order("b.png", "a.png")
+    assert status(removed) == 404
     assert vision.lie() == [("#1", "b.png"), ("#2", "a.png")]
     vision.page.locator("#vision-viewer .pz-segments").get_by_text("High").click()
     vision.press("Name it in the question")
