@@ -43,9 +43,9 @@ LossOf = Callable[[Sequence[int], random.Random], tuple[Tensor, float]]  # of so
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seeing", type=int, default=15)
-    parser.add_argument("--answering", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seeing", type=int, default=12)
+    parser.add_argument("--answering", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1, help="of torch; more than one waits for others on a busy machine")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(SEED)
