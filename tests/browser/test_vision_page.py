@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from playwright.sync_api import Route
 
 from models import catalog
 from models.download import Store
@@ -63,6 +64,32 @@ def test_what_is_no_picture_says_why_and_the_conversation_goes_on(look: Look) ->
     vision.news("These are 21 pictures; a message takes 20.")
     vision.ask("And these?")
     assert vision.strips()[1].split() == [f"#{number}" for number in range(2, 22)]
+
+
+def test_a_question_waits_for_pictures_on_their_way_and_none_come_from_the_chat(look: Look) -> None:
+    vision = look()
+    uploads: list[Route] = []
+    vision.page.route("**/puyu/pictures/*?name=*", lambda route: uploads.append(route))
+    vision.paste(picture("slow.png"))
+    vision.composer.fill("What is it?")
+    vision.page.keyboard.press("Enter")
+    vision.news("still")
+    vision.page.locator("#vision-composer .submit-button").click()
+    assert vision.questions() == [] and vision.composer.input_value() == "What is it?"
+    uploads[0].continue_()
+    vision.count(1)
+    vision.page.locator("#vision-composer .submit-button").click()
+    vision.until("document.querySelector('#vision-log .user-row')", "the question")
+    vision.finished()
+    assert vision.strips() == ["#1"]
+    vision.page.locator("#tabs [role=tab]").first.click()
+    vision.visitor.see("#chat-composer textarea")
+    vision.paste(picture("elsewhere.png", "green"))  # on another tab nobody asked for it
+    vision.visitor.ask("Hello?")
+    vision.visitor.finished()
+    vision.page.locator("#tabs [role=tab]").nth(2).click()
+    vision.count(1)
+    assert vision.questions() == ["What is it?"] and len(uploads) == 1
 
 
 def test_hostile_names_labels_and_answers_stay_text(look: Look) -> None:
