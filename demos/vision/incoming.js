@@ -47,9 +47,11 @@ document.addEventListener("click", hold, true);
 const here = () => document.documentElement.dataset.tab === "vision";
 const brings = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
 document.addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (here() && files.length) { event.preventDefault(); add(files) }
+  const files = [...(event.clipboardData?.files ?? [])], types = event.clipboardData?.types ?? [];
+  const writing = types.includes("text/plain") && types.includes("text/html");  // cells or paragraphs, which come with a picture of themselves
+  if (here() && files.length && !writing) { event.preventDefault(); add(files) }
 });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh() });  // another page of this browser may share the desk
 document.addEventListener("dragover", (event) => {
   if (!here() || moving || !brings(event)) return;
   event.preventDefault();
