@@ -100,13 +100,16 @@ def asking(engine: Engine) -> Ask:
 def over_http(url: str, model: str) -> Iterator[Ask]:
     from gradio_client import Client, handle_file
 
-    client = Client(url, verbose=False)
+    client = Client(url, verbose=False, analytics_enabled=False)
 
     def ask(question: Question) -> str:
         sent = {"images": [handle_file(picture_file("test", question.picture))], "question": question.text, "model": model}
         return str(client.predict(**sent, temperature=0, max_tokens=GREEDY.max_tokens, api_name="/vision"))
 
-    yield ask
+    try:
+        yield ask
+    finally:
+        client.close()
 
 
 if __name__ == "__main__":

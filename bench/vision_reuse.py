@@ -37,8 +37,14 @@ TEMPLATE = (
     "{% for m in messages %}START{{ m.role }}\n{% for part in m.content %}{% if part.type == 'image' %}<image>{% else %}{{ part.text }}"
     "{% endif %}{% endfor %}END\n{% endfor %}{% if add_generation_prompt %}STARTassistant\n{% endif %}"
 ).replace("START", CHATML.start).replace("END", CHATML.end)  # fmt: skip
-DECODER = {"hidden_size": 512, "intermediate_size": 1408, "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": False}
-TOWER = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 6, "num_hidden_layers": 6}
+DECODER: dict[str, Any] = {
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": False,
+}
+TOWER: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 6, "num_hidden_layers": 6}
 LAYERS = 8
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bench.easy_vqa import FOLDER, GREEDY, Ask, asking, engine_of, kind_of, sampled, score
+from bench.easy_vqa import FOLDER, GREEDY, Ask, asking, engine_of, kind_of, over_http, sampled, score
 from bench.easy_vqa_data import Question, message, other_pictures, picture_file, questions
 from models import local
 from shared.events import Done, TextDelta
 from shared.messages import assistant, user
+from tests.page_process import free_port, page_process
 
 ASKED = sampled(questions("test"), 60)
 WITHOUT_LOOKING = 0.67
@@ -49,6 +53,19 @@ def test_later_questions_about_a_picture_are_answered_from_the_cache() -> None:
                 right.append(said == question.answer)
                 cached += [event.usage.cached_tokens for event in events if isinstance(event, Done) and number]
     assert min(cached) > POSITIONS and sum(right) / len(right) > 0.85
+
+
+def test_a_started_page_answers_through_its_endpoint(tmp_path: Path) -> None:
+    """`launch.py --model`, a client, and nothing of ours in between."""
+    port = free_port()
+    command = [sys.executable, "launch.py", "--model", str(FOLDER), "--port", str(port), "--offline", "--data-dir", str(tmp_path)]
+    open_ones = [question for question in ASKED if kind_of(question) != "yes or no"][:8]
+    with (
+        page_process(command, port, tmp_path / "log", cwd=FOLDER.parent.parent, environment=os.environ) as page,
+        over_http(page.url, FOLDER.name) as ask,
+    ):
+        assert score(ask, open_ones)["all"] > 0.85
+        assert score(ask, other_pictures(open_ones))["all"] < 0.6
 
 
 def test_the_folder_is_a_model_like_any_other() -> None:
