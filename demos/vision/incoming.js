@@ -26,7 +26,10 @@ const add = async (files) => {
 };
 const get = async (address) => {
   news(say("fetching"));
-  try { taken(await server.vision_do({ ...about(), do: "url", address })) } catch { news(say("lost")); return false }
+  busy++;
+  try { taken(await server.vision_do({ ...about(), do: "url", address })) }
+  catch { news(say("lost")); return false }
+  finally { busy-- }
   const said = $(".pz-viewer-news").textContent;
   if (said !== say("fetching")) return false;
   news("");
