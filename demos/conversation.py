@@ -151,9 +151,14 @@ class ConversationTab:
 
     def on_edit(self, request: gr.Request, event: gr.EditData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         index = self._turn_at(conversation, event.index, settings, request)
-        if index == render.NOBODY:
+        text, t = components.message_text(event.value), self._t(request)
+        if index == render.NOBODY or self.running.busy(str(request.session_hash)):
             return
-        yield from self._answer(conversation, lambda c: turns.edited(c, index, components.message_text(event.value)), settings, request)
+        if not text.strip():
+            log = self._form(self._values(settings)).log(conversation, t)
+            yield self._show({"log": log.messages, "notice": t(f"{self.id}.empty")})  # the page shows the question as it was
+            return
+        yield from self._answer(conversation, lambda c: turns.edited(c, index, text), settings, request)
 
     def on_option(self, request: gr.Request, event: gr.SelectData, conversation: Conversation, *settings: Any) -> Iterator[dict[Any, Any]]:
         """A button under the last answer."""

@@ -207,6 +207,17 @@ def test_a_page_that_is_behind_is_told(any_page: Page) -> None:
             any_page.call(any_page.tab.on_retry, Event(index))
 
 
+def test_a_question_is_not_edited_into_nothing(any_page: Page) -> None:
+    any_page.send("Hello")
+    before = any_page.conversation
+    at = any_page.shown["log"].index(next(one for one in any_page.shown["log"] if one["role"] == "user"))
+    any_page.call(any_page.tab.on_edit, Event(at, " "))
+    assert any_page.conversation == before and any_page.shown["notice"] == {"text": EN(f"{any_page.tab.id}.empty")}
+    assert any_page.shown["log"][at]["content"]["text"] == "Hello"
+    any_page.call(any_page.tab.on_edit, Event(at, "Bye"))
+    assert any_page.conversation[0].question.text == "Bye" and any_page.answers == ["I see."]
+
+
 def test_undo_gives_the_question_back(any_page: Page) -> None:
     any_page.send("Hello")
     any_page.call(any_page.tab.on_undo)
