@@ -92,18 +92,21 @@ def seen_by_qwen25(width: int, height: int) -> tuple[int, int]:
     return size
 
 
-def parse(text: str, sizes: Sequence[tuple[int, int]], *, unit: Unit = "thousandths") -> tuple[Box, ...]:
+def parse(text: str, sizes: Sequence[tuple[int, int]], *, unit: Unit = "thousandths", question: str = "") -> tuple[Box, ...]:
     """The frames in an answer about pictures that the model saw at these `sizes`, in the order of the text.
 
     `unit` belongs to JSON; one number above 1000 in it makes all of them pixels. A frame belongs to the picture that was named last
-    before it, or to the newest one. Corners may come in any order; what lies outside of the picture is cut off."""
+    before it, or to the only one that the `question` names, or to the newest one. Corners may come in any order; what lies outside of
+    the picture is cut off."""
     if not sizes:
         return ()
     found: list[Box] = []
     text = text[:MOST_TEXT]
     unit = "pixels" if unit == "pixels" or _counts_pixels(text) else "thousandths"
+    asked = set(_named(question[:MOST_TEXT], len(sizes)))
+    usual = asked.pop() if len(asked) == 1 else len(sizes)
     for match in _BOX.finditer(text):
-        number = _meant(text, match, len(sizes))
+        number = _meant(text, match, len(sizes), usual)
         label = _label(text, match, found)
         for values in _values(match):
             box = _box(_fractions(match, values, sizes[number - 1], unit), label, number, match)
@@ -197,11 +200,17 @@ def _short(label: str) -> str:
     return words if len(words) <= LONGEST_LABEL else words[: LONGEST_LABEL - 1] + "…"
 
 
-def _meant(text: str, match: re.Match[str], count: int) -> int:
+def _meant(text: str, match: re.Match[str], count: int, usual: int) -> int:
+    """`usual` where the answer names none before this frame."""
     if count == 1:
         return 1
     window = text[max(0, match.start() - FARTHEST_MENTION) : match.start()]
     if match["json"]:
         window = _OBJECT.sub("", text[: match.start()])[-FARTHEST_MENTION:]  # a label like "cat #1" counts cats
-    named = [int(next(filter(None, groups))) for groups in _MENTION.findall(window)]
-    return next((number for number in reversed(named) if 1 <= number <= count), count)
+    return next(reversed(_named(window, count)), usual)
+
+
+def _named(text: str, count: int) -> list[int]:
+    """The numbers of pictures in `text`, of `count` that there are."""
+    numbers = (int(next(filter(None, groups))) for groups in _MENTION.findall(text))
+    return [number for number in numbers if 1 <= number <= count]

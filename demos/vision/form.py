@@ -142,7 +142,8 @@ def boxes_of(conversation: Conversation, ours: Container[str] = ()) -> list[tupl
         sent += len(saved.places((turn,)))
         unit = boxes.json_unit(turn.model)
         sizes = [_seen(seen.get(number), unit, ours=turn.model in ours) for number in range(1, sent + 1)]
-        found += [(index, box) for box in boxes.parse(turn.answer, sizes, unit=unit) if box.picture in seen]
+        drawn = boxes.parse(turn.answer, sizes, unit=unit, question=saved.words(turn.question))
+        found += [(index, box) for box in drawn if box.picture in seen]
     return found
 
 

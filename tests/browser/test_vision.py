@@ -184,6 +184,10 @@ def test_a_frame_is_pressed_or_drawn_to_ask_about_a_part(look: Look) -> None:
     assert "100 × 100" in vision.page.locator("#vision-viewer .pz-caption").inner_text()
     vision.ask("What is this part?")
     assert vision.strips() == ["#1", "#2 #3"]
+    vision.framed("the cat")  # on the newest, which is seen now
+    vision.ask("And where is it in #1?")
+    vision.framed("the cat", "the cat")
+    assert "cat.png" in vision.page.locator("#vision-viewer .pz-caption").inner_text()
 
 
 def test_a_picture_that_is_sent_again_is_one_of_its_own(look: Look) -> None:

@@ -113,6 +113,15 @@ def test_a_frame_belongs_to_the_picture_named_before_it_or_the_newest(before: st
     assert box.picture == number
 
 
+@pytest.mark.parametrize(
+    ("question", "number"),
+    [("Where is the cat in #1?", 1), ("图2里的猫在哪里？", 2), ("Compare #1 and #2.", 3), ("#1, I mean #1", 1), ("#7?", 3), ("Where?", 3)],
+)
+def test_where_the_answer_names_none_the_only_one_in_the_question_is_meant(question: str, number: int) -> None:
+    frame = f"{REF}cat{REF_END}{BOX}[[100, 200, 300, 400]]{BOX_END}"
+    assert [box.picture for box in parse(f"{frame} and in #2 {frame}", ONE * 3, question=question)] == [number, 2]
+
+
 def test_a_label_that_counts_names_no_picture() -> None:
     text = '[{"bbox_2d": [100, 200, 300, 400], "label": "cat #1"}, {"bbox_2d": [100, 200, 300, 500], "label": "cat #2"}]'
     assert [box.picture for box in parse(text, ONE * 3)] == [3, 3]

@@ -208,8 +208,9 @@ def test_a_frame_belongs_to_the_picture_that_was_named_or_the_newest_then(images
         asked(two, "?", answer=f"{whole} and in #1 {whole}"),
         asked("?", answer=f"Image 2: {whole}"),
         asked(three, "?", answer=f"Picture #9: {whole}"),
+        asked("And in #2?", answer=whole),
     )
-    assert [(turn, picture) for turn, picture, _ in found(*conversation)] == [(0, 1), (1, 2), (1, 1), (2, 2), (3, 3)]
+    assert [(turn, picture) for turn, picture, _ in found(*conversation)] == [(0, 1), (1, 2), (1, 1), (2, 2), (3, 3), (4, 2)]
 
 
 def test_pixels_are_those_of_the_picture_that_is_meant(images: list[Image]) -> None:
