@@ -100,7 +100,8 @@ const stage = (one) => {
     box.replaceChildren(make("button", { type: "button", class: "pz-drop", on: { click: () => pick.click() } }, make("span", { text: say("drop") })));
     return;
   }
-  const shown = make("div", { class: "pz-shown" }, make("img", { src: source(one), alt: one.name || say("picture", { n: one.n }), draggable: "false" }),
+  const shown = make("div", { class: "pz-shown" }, make("img", { src: source(one), alt: one.name || say("picture", { n: one.n }), draggable: "false",
+    class: Math.max(one.width, one.height) < 160 ? "pz-tiny" : undefined }),
     ...boxes.map((item) => {
       const label = item.label || say("crop");
       const button = make("button", { type: "button", class: "pz-frame", "aria-label": say("box", { label }), title: say("crop"),
