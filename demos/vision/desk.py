@@ -13,7 +13,7 @@ from pathlib import Path
 from demos.vision import pdf
 from demos.vision.images import Added, Pictures
 from demos.vision.pdf import Pdf
-from shared.errors import BadRequest
+from shared.errors import BadRequest, DemoError
 from shared.messages import DETAILS, Detail, Image
 
 Box = tuple[float, float, float, float]
@@ -59,14 +59,20 @@ class Desk:
         self._put([self.pictures.add(content, name)])
 
     def add_pages(self, pages: Sequence[int]) -> None:
-        """These pages of the open PDF, which is closed then. Raises `BadRequest`."""
+        """These pages of the open PDF, which is closed then; all of them or none. Raises `BadRequest`."""
         opened = self._pdf
         if opened is None:
             raise BadRequest("There is no PDF open.", "Add it again.")
         if not pages:
             raise BadRequest("No page is chosen.", "Choose one, or close the PDF.")
         self._expect_room(len(pages))
-        self._put(pdf.chosen(self.pictures, opened, pages))
+        drawn: list[Added] = []
+        try:
+            drawn.extend(pdf.chosen(self.pictures, opened, pages))
+        except DemoError:
+            self._discard([one.image.sha256 for one in drawn])
+            raise
+        self._put(drawn)
         self.close_pdf()
 
     def close_pdf(self) -> None:

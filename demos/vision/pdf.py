@@ -71,11 +71,13 @@ def added(pictures: Pictures, content: bytes, name: str = "", cancel: Cancel | N
     return pdf
 
 
-def chosen(pictures: Pictures, pdf: Pdf, pages: Sequence[int], cancel: Cancel | None = None) -> tuple[Added, ...]:
-    """These pages as pictures of the conversation, named after file and page. Raises what `drawn` and `Pictures.keep` raise."""
+def chosen(pictures: Pictures, pdf: Pdf, pages: Sequence[int], cancel: Cancel | None = None) -> Iterator[Added]:
+    """These pages as pictures of the conversation, named after file and page, each as soon as it is drawn. Raises what `drawn` and
+    `Pictures.keep` raise."""
     pictures.expect_few(len(pages))
     with closing(drawn(pdf, pages, SIDE, cancel)) as found:
-        return tuple(pictures.keep(picture, name=f"{pdf.name} #{page}") for page, picture in found)
+        for page, picture in found:
+            yield pictures.keep(picture, name=f"{pdf.name} #{page}")
 
 
 def thumbnails(pdf: Pdf, pages: Sequence[int], cancel: Cancel | None = None) -> Iterator[tuple[int, bytes]]:

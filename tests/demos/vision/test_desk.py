@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.vision import desk as desk_module
+from demos.vision import pdf
 from demos.vision.desk import Desk
 from demos.vision.images import Added, Pictures
 from demos.vision.intake import Limits
@@ -237,6 +238,20 @@ def test_no_pages_without_a_pdf_and_none_that_it_has_not(desk: Desk) -> None:
     assert desk.pdf is not None and desk.draft == ()
     desk.add_pages([1])
     assert len(desk.draft) == 1
+
+
+def test_all_pages_or_none_and_no_files_of_those_that_could_be_drawn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.add(pdf_files.bomb(), "notes.pdf")
+    monkeypatch.setattr(pdf, "MEMORY", 300 << 20)
+    with pytest.raises(BadRequest, match="Page 2"):
+        desk.add_pages([1, 2])
+    assert desk.draft == () and files(desk) == {path.stem for path in Path(desk.pictures._root).glob("*.held")}
+    desk.add_pages([1])
+    with_it = desk.draft
+    desk.add(pdf_files.bomb(), "notes.pdf")
+    with pytest.raises(BadRequest, match="Page 2"):
+        desk.add_pages([1, 2])
+    assert desk.draft == with_it and Path(with_it[0].image.path).is_file()
 
 
 def test_a_broken_pdf_leaves_the_open_one(desk: Desk) -> None:

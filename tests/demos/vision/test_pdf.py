@@ -52,7 +52,7 @@ def test_pages_are_counted_and_drawn_in_the_order_asked_for(pictures: Pictures) 
 
 def test_chosen_pages_are_pictures_of_the_conversation(pictures: Pictures) -> None:
     file = pdf.added(pictures, pdf_files.texts("one", "two"), "notes.pdf")
-    chosen = pdf.chosen(pictures, file, [2])
+    chosen = list(pdf.chosen(pictures, file, [2]))
     assert [one.name for one in chosen] == ["notes.pdf #2"]
     assert (chosen[0].image.width, chosen[0].image.height) == (1546, pdf.SIDE)
     assert pictures.find(chosen[0].image.sha256) == chosen[0].image
@@ -97,7 +97,7 @@ def test_pages_that_are_not_there_or_too_many(pictures: Pictures) -> None:
     with pytest.raises(BadRequest, match="24 are drawn at once"):
         list(pdf.drawn(file, range(1, 26)))
     with pytest.raises(BadRequest, match="a message takes 20"):
-        pdf.chosen(pictures, file, range(1, 22))
+        next(pdf.chosen(pictures, file, range(1, 22)))
 
 
 def test_no_more_than_a_thousand_pages_are_offered() -> None:
