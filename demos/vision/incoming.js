@@ -81,7 +81,11 @@ const openPages = async () => {
   pages.going = false;
   pages.list.push(...(answer.pages ?? []));
   if (pages.list.length === 1) pages.taken.add(pages.list[0].n);
+  const first = !$(".pz-page");
   draw();
+  if (!first) return;
+  await Promise.all([...element.querySelectorAll(".pz-page img")].map((image) => image.decode().catch(() => {})));  // they have heights then
+  $(".pz-pages").scrollIntoView({ block: "nearest" });
 };
 const takePages = async () => {
   const answer = await ask({ do: "take_pages", pages: [...pages.taken].sort((a, b) => a - b) });

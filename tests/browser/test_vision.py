@@ -101,8 +101,9 @@ def test_a_pdf_is_two_of_its_pages_and_one_with_a_password_says_so(look: Look) -
     assert not vision.page.locator("#vision-viewer .pz-pages").is_visible()
     vision.drop(File("secret.pdf", pdf_files.locked("x"), "application/pdf"))
     assert "Save a copy without one" in vision.news("“secret.pdf” is protected by a password.")
-    vision.pick(File("other.pdf", pdf_files.texts("one"), "application/pdf"))
-    vision.visitor.see("#vision-viewer .pz-page")
+    vision.pick(File("other.pdf", pdf_files.texts(*["one"] * 12), "application/pdf"))
+    button = "document.querySelector('.pz-pages .pz-primary').getBoundingClientRect()"
+    vision.until(f"document.querySelectorAll('.pz-page').length === 12 && {button}.bottom <= innerHeight", "the pages and their button")
     vision.press("Close")
     vision.until("document.querySelector('.pz-pages').hidden", "the end of the choice")
     vision.ask("What do they say?")
