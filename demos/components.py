@@ -13,6 +13,7 @@ import gradio as gr
 
 from demos.labels import label
 from demos.render import size
+from demos.reply import Choices
 from demos.strings import Strings
 from demos.view import writable
 from models.registry import Registry
@@ -139,6 +140,18 @@ def kept_values(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 def capped(sampling: Sampling, spec: ModelSpec) -> Sampling:
     """`sampling` with an answer no longer than half of what `spec` can hold."""
     return replace(sampling, max_tokens=min(sampling.max_tokens, spec.context // 2)) if spec.context else sampling
+
+
+def choices(
+    registry: Registry, model: str, system: str | None, max_tokens: float | None, temperature: float | None, seed: float | None
+) -> Choices:
+    """What a caller of an endpoint has set; an empty text and a negative number are the model's own, null too but for `max_tokens`.
+    Raises `UnknownModel`, and `BadRequest` for what cannot be asked."""
+    spec = registry.spec(model)
+    values = sampling_values(spec.sampling) | {"max_tokens": max_tokens}
+    values["seed"] = "" if seed is None or seed < 0 else str(int(seed))
+    values["temperature"] = spec.sampling.temperature if temperature is None or temperature < 0 else temperature
+    return Choices(spec.id, system or "", capped(sampling_of(values), spec))
 
 
 def message_text(value: Any) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import gradio as gr
 
 from demos import components, render, reply, streaming, turns
-from demos.reply import Choices
 from demos.strings import Strings
 from demos.tab import App
 from shared.engine import Cancel, Cancelled
@@ -22,15 +21,14 @@ def add(app: App) -> None:
     """Declare the endpoint on the page being built."""
 
     def chat(
-        message: str, model: str = "", system: str = "", max_tokens: int = 512, temperature: float = -1.0, seed: int = -1
-    ) -> Iterator[str]:
-        """Answer `message`; yields the text so far. Empty or negative arguments: the page's model, its own settings, a new seed."""
+        message: str, model: str | None = "", system: str | None = "", max_tokens: int = 512, temperature: float | None = -1.0,
+        seed: int | None = -1,
+    ) -> Iterator[str]:  # fmt: skip
+        """Answer `message`; yields the text so far. Empty or negative arguments, and null: the page's model, its own settings, a new
+        seed."""
         cancel = Cancel()
         try:
-            spec = app.registry.spec(model or app.start_model)
-            values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens, "seed": "" if seed < 0 else str(seed)}
-            values["temperature"] = spec.sampling.temperature if temperature < 0 else temperature
-            choices = Choices(spec.id, system, components.capped(components.sampling_of(values), spec))
+            choices = components.choices(app.registry, model or app.start_model, system, max_tokens, temperature, seed)
             work = reply.answer(app.registry, turns.asked((), user(message)), choices, cancel)
             text = ""
             for updates in streaming.batches(work, cancel, SECONDS):

@@ -34,7 +34,7 @@ def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
         settings, a new seed. `detail` is auto, low or high."""
         cancel, key = Cancel(), shelf.new_key()
         try:
-            choices = _choices(app, model or first_model(), system or "", max_tokens, temperature, seed)
+            choices = components.choices(app.registry, model or first_model(), system, max_tokens, temperature, seed)
             yield from _answer(app, key, _asked(shelf.open(key), images or [], question or "", detail or "auto"), choices, cancel)
         except DemoError as error:
             card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
@@ -52,16 +52,6 @@ def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
             gr.Number(-1, label="temperature"), gr.Number(-1, label="seed", precision=0),
         ]  # fmt: skip
         gr.Button().click(vision, inputs, gr.Textbox(label="answer"), api_name="vision")
-
-
-def _choices(
-    app: App, model: str, system: str, max_tokens: float | None, temperature: float | None, seed: float | None
-) -> Choices:  # fmt: skip
-    spec = app.registry.spec(model)
-    values = components.sampling_values(spec.sampling) | {"max_tokens": max_tokens}
-    values["seed"] = "" if seed is None or seed < 0 else str(int(seed))
-    values["temperature"] = spec.sampling.temperature if temperature is None or temperature < 0 else temperature
-    return Choices(spec.id, system, components.capped(components.sampling_of(values), spec))
 
 
 def _asked(desk: Desk, images: Sequence[str], question: str, detail: str) -> Conversation:

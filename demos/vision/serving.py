@@ -51,7 +51,7 @@ def routes(
                 path = await asyncio.get_running_loop().run_in_executor(LOOKS, desk.pictures.thumbnail, image, SMALL)
             except BadRequest as error:  # removed meanwhile
                 raise HTTPException(404) from error
-        return FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})  # the name is the content's own
+        return FileResponse(path, headers={"Cache-Control": "private, max-age=3600"})  # the name is the content's own
 
     async def take(request: Request) -> Response:
         if not from_our_page(request.headers):

@@ -59,7 +59,9 @@ const place = (node, [left, top, right, bottom]) => {
 const crop = async (one, edges, label) => {
   frame = null;
   const answer = await ask({ do: "crop", id: one.id, box: edges, label: [label, say("part_of", { n: one.n })].filter(Boolean).join(" · ") });
-  if (!answer.error) composer()?.focus();
+  if (answer.error) return;
+  await $(".pz-shown img")?.decode().catch(() => {});  // on a phone its height would push away what is brought into sight
+  composer()?.focus();
 };
 const drag = (shown, one) => {
   const at = (event) => {

@@ -141,7 +141,7 @@ def test_a_picture_is_shown_whole_and_small(web: TestClient, key: str) -> None:
     image = add(web, key).json()["draft"][0]["id"]
     whole = web.get(f"/puyu/pictures/{key}/{image}")
     assert whole.status_code == 200 and whole.headers["content-type"] == "image/png" and opened(whole.content).size == (900, 600)
-    assert whole.headers["cache-control"] == "private, max-age=86400"
+    assert whole.headers["cache-control"] == "private, max-age=3600"
     small = web.get(f"/puyu/pictures/{key}/{image}?small")
     assert small.headers["content-type"] == "image/jpeg" and opened(small.content).size == (320, 213)
     photo = add(web, key, JPEG).json()["draft"][1]["id"]
