@@ -155,6 +155,11 @@ def test_nothing_overflows(look: Look, width: int, locale: str) -> None:
     vision.add(picture(f"{'long' * 40}.png", size=(3000, 40)), picture("tall.png", "green", size=(40, 3000)))
     vision.ask(f"Where is the cat? {'x' * 300}")
     vision.framed("the cat")
+    vision.frames.click()
+    vision.count(3)
+    area = "document.querySelector('#vision-composer textarea')"
+    inside = f"{area}.getBoundingClientRect().top >= 0 && {area}.getBoundingClientRect().bottom <= innerHeight"
+    vision.until(f"document.activeElement === {area} && {inside}", "the place for the next question")
     vision.pick(File(f"{'long' * 40}.pdf", pdf_files.texts("one", "two"), "application/pdf"))
     vision.visitor.see("#vision-viewer .pz-page")
     assert vision.page.evaluate(wide) <= width
