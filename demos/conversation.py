@@ -33,6 +33,7 @@ class ConversationTab:
 
     id: ClassVar[str]
     needs: ClassVar[Capability] = "text"
+    about: ClassVar[tuple[str, ...]] = ("card", "fetch")  # the places that `_about` speaks in
     strip: parts.Strip
     card: parts.ModelCard
     talk: parts.Talk
@@ -112,12 +113,14 @@ class ConversationTab:
         self.card.fetch.click(self.on_load_model, **ask)
         self.strip.new.click(self.on_new, [self.conversation, *self.settings], list(dict.fromkeys([*out, *self.own.values()])), **QUIET)
         self.strip.export.click(self.on_export, [self.conversation, *self.settings], talk.file, **QUICK)
-        self.picker.on_input(self.on_model, [*out, *self.sampling.inputs], **QUICK)
+        # Not all places: whatever is among the outputs is set again, and may take an answer's last state from the page.
+        about = [self.places[name] for name in (*self.about, "pill")]
+        self.picker.on_input(self.on_model, [*about, *self.sampling.inputs], **QUICK)
         self.reset.click(self.on_reset, self.picker.value, [self.system, *self.sampling.inputs], **QUICK)
         for setting in self.settings:
             setting.change(self.on_setting, [self.conversation, *self.settings], self.saved, **QUICK)
         models = [self.picker.shown, self.picker.value]
-        self.app.news.models(self.on_models, self.picker.value, [*out, *models, *self.sampling.inputs], **QUICK)
+        self.app.news.models(self.on_models, self.picker.value, [*about, *models, *self.sampling.inputs], **QUICK)
         self.app.page.load(self.on_open, [self.saved], [*out, self.picker.shown, *self.settings], **QUICK)
 
     # Answering: every way to ask is a change of the conversation, followed by the same stream.

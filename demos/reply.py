@@ -33,6 +33,7 @@ class Dropped:
 
 
 Update = Progress | Dropped | Event
+SHORT_QUESTION = 64  # tokens of one, with what stands around it
 Emit = Callable[[Update], None]
 Asked = Callable[[Conversation, str], list[Message]]  # what a conversation and a system text are to a model
 
@@ -51,10 +52,13 @@ def answer(
             messages, dropped = _fitted(engine, spec, asked, choices.sampling)
             if dropped:
                 emit(Dropped(dropped, now=True))
-            written = ""
+            written, used = "", 0
             for event in engine.stream(messages, choices.sampling, cancel=cancel):
                 written += event.text if isinstance(event, TextDelta) else ""
+                used = event.usage.prompt_tokens + event.usage.output_tokens if isinstance(event, Done) else used
                 emit(event)
+            if _has_pictures(conversation) and not dropped and _leaves_room(used, spec, choices.sampling):
+                return emit(Dropped(0, now=False))  # to count them would send an endpoint all its pictures once more
             following = [
                 *messages_of(turns.with_last(conversation, answer=conversation[-1].answer + written), choices.system),
                 user("?"),
@@ -97,8 +101,17 @@ def applied(conversation: Conversation, events: list[Update], spec: ModelSpec) -
 
 
 def _expect_eyes(spec: ModelSpec, conversation: Conversation) -> None:
-    if "image" not in spec.capabilities and any(isinstance(part, Image) for turn in conversation for part in turn.question.parts):
+    if "image" not in spec.capabilities and _has_pictures(conversation):
         raise BadRequest(f"{spec.id} reads text only.", "Choose a model that sees pictures, or begin a conversation without any.")
+
+
+def _has_pictures(conversation: Conversation) -> bool:
+    return any(isinstance(part, Image) for turn in conversation for part in turn.question.parts)
+
+
+def _leaves_room(used: int, spec: ModelSpec, sampling: Sampling) -> bool:
+    """Whether a short question fits after `used` tokens; 0: nobody said how many there were."""
+    return bool(used) and used + SHORT_QUESTION <= turns.room_for_prompt(spec.context, sampling.max_tokens)
 
 
 def _fitted(engine: Engine, spec: ModelSpec, messages: list[Message], sampling: Sampling) -> tuple[list[Message], int]:

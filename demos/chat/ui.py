@@ -20,6 +20,7 @@ from demos.view import View
 
 class ChatTab(ConversationTab):
     id = "chat"
+    about = (*ConversationTab.about, "hero")
 
     def _own_settings(self) -> None:
         self.own["persona"] = gr.Dropdown([], label=label("settings.persona"), interactive=True, filterable=False, elem_id="chat-persona")

@@ -6,9 +6,10 @@ The desk belongs to the page that has the conversation's key; several things may
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from demos.vision import pdf
 from demos.vision.images import Added, Pictures
@@ -31,6 +32,7 @@ class Desk:
         self._names: dict[str, str] = {}
         self._asked: set[str] = set()  # what questions took, by sha256: kept, also where it is removed from a later draft
         self._pdf: Pdf | None = None
+        self.shown: Mapping[str, Any] = {}  # what stands beside the conversation, as its page was told last
 
     @property
     def draft(self) -> tuple[Added, ...]:

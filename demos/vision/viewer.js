@@ -15,7 +15,7 @@ let pages = { of: "", list: [], taken: new Set(), going: false };
 const news = (text) => { $(".pz-viewer-news").textContent = text ?? "" };
 const about = () => ({ key: state.key, lang: pz.lang, model: state.model, sent: state.sent.map(({ id, detail }) => ({ id, detail })) });
 const taken = (answer) => {
-  const { error, pages: drawn, ...rest } = answer;
+  const { error, pages: drawn, shown, ...rest } = answer;
   const before = new Set(desk.draft.map((one) => one.id));
   if (rest.draft) {
     desk = rest;
@@ -23,6 +23,7 @@ const taken = (answer) => {
     if (added.length) chosen = added.at(-1).id;
   }
   if (error) news(error);
+  if (shown && state.state === "open") hear(shown);
   draw();
   return answer;
 };
@@ -208,9 +209,8 @@ const draw = () => {
   picker();
   looks();
 };
-let told = 0;
-const take = () => {
-  const value = props.value;
+let told = 0, later = 0;
+const hear = (value) => {
   if (!value || value.at <= told) return;  // Gradio tells of an older value again, now and then
   told = value.at;
   const { at, ...rest } = value;
@@ -220,10 +220,17 @@ const take = () => {
   const asked = rest.state === "open" && state.state !== "open";
   Object.assign(state, rest);
   draw();
-  refresh();
   if (state.key && waiting.length) add(waiting.splice(0));
   if (asked && matchMedia("(max-width:768px)").matches) setTimeout(() => document.querySelector("#vision-column")?.scrollIntoView(), 300);
+  clearTimeout(later);
+  if (state.state === "open") later = setTimeout(follow, 1500);
 };
+// While an answer is written the server is asked, too: of two values in one moment Gradio keeps the older one, now and then.
+const follow = async () => {
+  await refresh();
+  if (state.state === "open") later = setTimeout(follow, 1500);
+};
+const take = () => { const before = told; hear(props.value); if (told !== before) refresh() };
 for (const input of [pick, shoot]) input.addEventListener("change", () => { add(input.files); input.value = "" });
 $(".pz-viewer").setAttribute("aria-label", say("pictures"));
 adding();

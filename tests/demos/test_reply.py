@@ -136,7 +136,14 @@ def test_a_picture_is_counted_however_short_the_text() -> None:
     engine = Notebook()
     picture = Message("user", (Image("/session/cat.png", "ab" * 32, 64, 48), Text("what is this?")))
     updates(registry_of(engine, context=4096, capabilities=frozenset({"text", "image"})), turns.asked((), picture))
-    assert engine.counted
+    assert engine.counted == 1  # before; what its usage says is enough to know whether a next question fits
+
+
+def test_a_picture_that_leaves_no_room_is_counted_for_the_next_question() -> None:
+    engine = Notebook()
+    picture = Message("user", (Image("/session/cat.png", "ab" * 32, 64, 48), Text("what is this?")))
+    happened = updates(registry_of(engine, context=60, capabilities=frozenset({"text", "image"})), turns.asked((), picture))
+    assert engine.counted > 1 and isinstance(happened[-1], Dropped)
 
 
 def test_a_model_that_reads_text_only_is_not_even_loaded_for_a_picture() -> None:

@@ -120,7 +120,7 @@ def ready(registry: Registry, model: str) -> None:
 
 
 def test_an_empty_desk(page: Page) -> None:
-    nothing = {"draft": [], "detail": "auto", "costs": {}, "loaded": False, "one_way": False, "most": 20, "pdf": None}
+    nothing = {"draft": [], "detail": "auto", "costs": {}, "loaded": False, "one_way": False, "most": 20, "pdf": None, "shown": {}}
     assert page.now() == nothing
 
 
