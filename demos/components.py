@@ -163,19 +163,13 @@ def message_text(value: Any) -> str:
 
 
 def shown(places: Mapping[str, Any], values: Mapping[str, Any], tab: str) -> dict[Any, Any]:
-    """What a handler gives back for a view: `places` are the components of a tab by name. `empty` says whether there is no
-    conversation; the style sheet then shows the first page in place of the log.
+    """What a handler gives back for a view: `places` are the components of a tab by name. The pill shows what belongs to the tab that
+    is open.
 
-    Not the log's own visibility: in a page of Gradio 6.31 a log that comes with it right behind another log is now and then not
-    drawn. The pill shows what belongs to the tab that is open."""
+    No component's visibility is among them: in a page of Gradio 6.31 a value that comes right behind another one, together with a
+    change of visibility, is now and then not drawn. What shows when is the style sheet's to decide."""
     found: dict[Any, Any] = {}
     for name, value in values.items():
         made = writable(value)
-        if name in LINES:
-            made = {"text": made}
-        elif name == "empty":
-            made = gr.Column(visible=value)
-        elif name == "pill":
-            made = {**made, "tab": tab}
-        found[places[name]] = made
+        found[places[name]] = {"text": made} if name in LINES else {**made, "tab": tab} if name == "pill" else made
     return found

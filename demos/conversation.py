@@ -37,7 +37,6 @@ class ConversationTab:
     strip: parts.Strip
     card: parts.ModelCard
     talk: parts.Talk
-    empty: gr.Column
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -53,7 +52,7 @@ class ConversationTab:
         talk = self.talk
         self.places: dict[str, Any] = {
             "log": talk.log, "stage": talk.stage, "error": talk.error, "notice": talk.notice, "composer": talk.composer, "pill": app.pill,
-            "title": self.strip.title, "empty": self.empty, "conversation": self.conversation, "saved": self.saved,
+            "title": self.strip.title, "conversation": self.conversation, "saved": self.saved,
             "card": self.card.line, "fetch": self.card.fetch, **self._own_places(),
         }  # fmt: skip
         self._wire()
@@ -61,7 +60,7 @@ class ConversationTab:
     # What a tab says of itself.
 
     def _page(self) -> None:
-        """Lay out the page; sets `strip`, `card`, `talk`, and `empty`: what is shown until there is a conversation."""
+        """Lay out the page; sets `strip`, `card` and `talk`. What is in a `pz-first` shows until there is a message."""
         raise NotImplementedError
 
     def _own_settings(self) -> None:

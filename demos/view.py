@@ -53,7 +53,6 @@ class Form:
         return {
             "log": self.log(conversation, t, streaming=streaming).messages,
             "title": title(conversation[0].question.text) if conversation else t("chat.new_title"),
-            "empty": not conversation,
         }
 
     def opened(self, conversation: Conversation, t: Strings) -> View:

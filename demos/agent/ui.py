@@ -49,7 +49,7 @@ class AgentTab:
         self.inputs = [self.conversation, self.rules, self.tools, *self.panel.inputs]
         self.places = {
             "log": self.log, "stage": self.stage, "error": self.error, "notice": self.notice, "composer": self.composer, "pill": app.pill,
-            "title": self.title, "empty": self.empty, "conversation": self.conversation, "saved": self.saved, "approval": self.approval,
+            "title": self.title, "conversation": self.conversation, "saved": self.saved, "approval": self.approval,
             "budget": self.budget, "bench": self.bench, "rules": self.rules, "file": self.file,
         }  # fmt: skip
         self._wire()
@@ -64,7 +64,7 @@ class AgentTab:
             self.keep = gr.Button(label("agent.save_run"), elem_id="agent-save", **ghost)
             self.replay = gr.UploadButton(label("agent.open_run"), elem_id="agent-open", file_types=[".json"], **ghost)
             self.open_bench = gr.Button(label("agent.bench"), elem_id="agent-bench-button", **ghost)
-        with gr.Column(elem_id="agent-empty") as self.empty:
+        with gr.Column(elem_id="agent-empty"):
             gr.HTML(label("agent.hero"), elem_id="agent-hero")
             with gr.Row(elem_id="agent-starters"):
                 self.starters = [(gr.State(key), gr.Button(label(key), elem_classes="pz-starter")) for key in STARTERS]

@@ -38,7 +38,7 @@ class ChatTab(ConversationTab):
     def _page(self) -> None:
         with gr.Column(elem_id="chat-column", elem_classes="pz-column"):
             self.strip = parts.title_strip("chat")
-            with gr.Column(elem_id="chat-empty", elem_classes="pz-first") as self.empty:
+            with gr.Column(elem_id="chat-empty", elem_classes="pz-first"):
                 self.hero = cards.hero()
                 self.card = parts.model_card("chat")
                 with gr.Row(elem_id="chat-starters"):

@@ -46,7 +46,7 @@ class VisionTab(ConversationTab):
                 self.viewer = cards.viewer(self.served)
             with gr.Column(elem_id="vision-column", elem_classes="pz-column", scale=7, min_width=0):
                 self.strip = parts.title_strip("vision")
-                with gr.Column(elem_id="vision-empty", elem_classes="pz-first") as self.empty:
+                with gr.Column(elem_id="vision-empty", elem_classes="pz-first"):
                     gr.HTML(label("vision.hero"), elem_id="vision-hero", elem_classes="pz-headline")
                     self.card = parts.model_card("vision")
                     self.examples = cards.examples(examples.EXAMPLES)

@@ -50,7 +50,7 @@ def shown_again(
     except DemoError as failure:
         yield {"error": _card(failure, t, whole=app.settings.trusted)}
         return
-    yield {"notice": t("agent.replaying"), "empty": False, "log": []}
+    yield {"notice": t("agent.replaying"), "log": []}
     yield from working.replayed(conversation, t, cancel, REPLAY_SECONDS)
     told = working.bench(conversation, (), app, t)
     yield {"notice": "", "bench": told, "saved": working.saved(conversation, choices)}

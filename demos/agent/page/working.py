@@ -177,7 +177,7 @@ def whole(conversation: Conversation, t: Strings, *, streaming: bool = False) ->
     """The conversation and what surrounds it."""
     title = conversation[0].task.strip().split("\n")[0][:60] if conversation else t("agent.new_title")
     log = trace.log(conversation, t, streaming=streaming).messages
-    return {"log": log, "title": title, "empty": not conversation, "conversation": conversation}
+    return {"log": log, "title": title, "conversation": conversation}
 
 
 def changed(app: App, conversation: Conversation, choices: Choices, t: Strings) -> View:

@@ -194,7 +194,7 @@ def test_pictures_stay_here(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(value) and picture.sha256 not in json.dumps(value)
     assert runs.from_json(value)[0].events[-1] == Finished("answered", "", (ASKED, GIVEN, assistant("a")))
     assert Path(picture.path).read_bytes() == PNG
-    image = {"path": "/etc/passwd", "sha256": "0" * 64, "width": 1, "height": 1}
+    image = {"path": "/etc/passwd", "sha256": "0" * 64, "width": 1, "height": 1, "detail": "auto"}
     for place in (value[0]["events"][1]["images"], value[0]["events"][2]["messages"][1]["parts"][0]["images"]):
         place.append({**image, "type": "Image"} if place is not value[0]["events"][1]["images"] else image)
         with pytest.raises(ValueError, match="no pictures"):
