@@ -4,7 +4,7 @@ Each is a `gr.HTML` whose template is fixed: a template is code (`${…}` in it 
 `textContent`. Values, all JSON; None hides a card:
 
     model_pill   {"state": "none"|"ready"|"busy"|"failed", "name": str, "detail": str}
-                 and "tab": whose it is; shown is that of the open tab, or the last one where that tab has none
+                 and "tab": whose it is; shown is that of the open tab, and where it has none, of the first
                  busy shows `detail` ("Downloading 1.6 / 3.8 GB"; empty: "Generating") before the name, ready shows it after the name
     stage_card   {"title": str, "detail": str, "done": number, "total": number}   total 0: no bar, the work is not counted
     error_card   {"cause": str, "remedy": str, "log": str, "action": str}   log and action may be missing; the action is a button that
@@ -58,7 +58,7 @@ def model_pill() -> gr.HTML:
         js_on_load="""const told = {};
 const show = () => {
   if (props.value) told[props.value.tab ?? ''] = props.value;
-  const v = told[document.documentElement.dataset.tab] ?? props.value ?? {state: 'none', name: '', detail: ''};
+  const v = told[document.documentElement.dataset.tab] ?? told[pz.tabs[0]] ?? props.value ?? {state: 'none', name: '', detail: ''};
   const pill = element.querySelector('.pz-pill');
   const ready = v.state === 'ready';
   pill.dataset.state = v.state;
