@@ -375,7 +375,8 @@ def test_a_full_context_drops_whole_old_turns_and_says_so(environment: dict[str,
 
 
 def test_a_loaded_conversation_must_be_one(environment: dict[str, str], tmp_path: Path) -> None:
-    picture = {"role": "user", "name": None, "parts": [{"type": "Image", "path": "/etc/passwd", "sha256": "", "width": 1, "height": 1}]}
+    part = {"type": "Image", "path": "/etc/passwd", "sha256": "", "width": 1, "height": 1, "detail": "auto"}
+    picture = {"role": "user", "name": None, "parts": [part]}
     (tmp_path / "picture.json").write_text(json.dumps({"version": 1, "messages": [picture]}), "utf-8")
     (tmp_path / "torn.json").write_text('{"version": 1, "mess', "utf-8")
     with Session(["chat", "--demo"], environment) as session:
