@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ from shared.settings import Settings
 from tests.demos.vision.pictures import animated
 
 GONE = {"error": "This conversation is not open any more. Reload the page."}
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: the browser's tests leave a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class NoFiles:
@@ -67,11 +74,11 @@ def viewer(shelf: Shelf) -> Watched:
 
 
 def now(viewer: Viewer, asked: Any) -> Any:
-    return asyncio.run(cards._served(viewer)[0](asked))
+    return run(cards._served(viewer)[0](asked))
 
 
 def do(viewer: Viewer, asked: Any, **headers: str) -> Any:
-    return asyncio.run(cards._served(viewer)[1](asked, Request(headers)))
+    return run(cards._served(viewer)[1](asked, Request(headers)))
 
 
 @pytest.mark.parametrize("asked", [None, "key", 7, [], [["key", "x"]], {}, {"key": None}, {"key": "a" * 32, "lang": ["zh"]}])
