@@ -10,7 +10,6 @@ A text may break off anywhere: what is not whole yet is no frame. Knows no model
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,20 +75,6 @@ class Box:
 def json_unit(model: str) -> Unit:
     """What a model of this name counts in JSON: Qwen2.5-VL and its children pixels, all others that are known thousandths."""
     return "pixels" if re.search(r"qwen-?_?2[._-]?5|ui-tars", model, re.IGNORECASE) else "thousandths"
-
-
-def seen_by_qwen25(width: int, height: int) -> tuple[int, int]:
-    """The size at which Qwen2.5-VL sees a picture: sides are multiples of 28, and pixels between 56 x 56 and 12,845,056, as its
-    published preprocessor_config.json says; a server may be set to fewer."""
-    side, least, most = 28, 56 * 56, 12_845_056
-    size = max(side, round(width / side) * side), max(side, round(height / side) * side)
-    if size[0] * size[1] > most:
-        by = math.sqrt(width * height / most)
-        return max(side, math.floor(width / by / side) * side), max(side, math.floor(height / by / side) * side)
-    if size[0] * size[1] < least:
-        by = math.sqrt(least / (width * height))
-        return math.ceil(width * by / side) * side, math.ceil(height * by / side) * side
-    return size
 
 
 def parse(text: str, sizes: Sequence[tuple[int, int]], *, unit: Unit = "thousandths", question: str = "") -> tuple[Box, ...]:

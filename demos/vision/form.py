@@ -20,7 +20,7 @@ from demos.vision import boxes, saved
 from demos.vision.boxes import Box
 from demos.vision.desk import Desk
 from models import qwen_sizes
-from shared.errors import DemoError
+from shared.errors import BadRequest, DemoError
 from shared.messages import Image, Message, Part, Text
 
 MOST_BOXES = 60  # drawn on the page
@@ -155,9 +155,11 @@ def _seen(image: Image | None, unit: boxes.Unit, *, ours: bool) -> tuple[int, in
         return 1, 1
     if unit != "pixels":
         return image.width, image.height
-    return (
-        qwen_sizes.PUBLISHED.at(image.detail).seen(image.width, image.height) if ours else boxes.seen_by_qwen25(image.width, image.height)
-    )
+    sizes = qwen_sizes.PUBLISHED.at(image.detail) if ours else qwen_sizes.PUBLISHED
+    try:
+        return sizes.seen(image.width, image.height)
+    except BadRequest:  # no model of the family sees such a picture: the pixels are those of another one
+        return image.width, image.height
 
 
 def _of(turn: Turn) -> tuple[Image, ...]:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.qwen_sizes import MOST_POSITIONS, PUBLISHED, PictureSizes
 from shared.errors import BadRequest
@@ -12,6 +16,14 @@ from shared.messages import DETAILS, Detail
 ])  # fmt: skip
 def test_both_sides_are_whole_cells_and_the_shape_stays(width: int, height: int, seen: tuple[int, int]) -> None:
     assert PUBLISHED.seen(width, height) == seen
+
+
+@given(st.integers(40, 6000), st.integers(40, 6000))
+def test_any_picture_is_seen_in_nearly_its_own_shape(width: int, height: int) -> None:
+    seen = PUBLISHED.seen(width, height)
+    assert all(side % 28 == 0 for side in seen) and 56 * 56 <= seen[0] * seen[1] <= 12_845_056
+    if min(width, height) > 500:
+        assert math.isclose(seen[0] / seen[1], width / height, rel_tol=0.07)
 
 
 @pytest.mark.parametrize("detail", DETAILS)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.vision import boxes
-from demos.vision.boxes import Box, parse, seen_by_qwen25, shown
+from demos.vision.boxes import Box, parse, shown
 from shared.chatml import POINTING
 
 REF, REF_END, BOX, BOX_END = POINTING[:4]
@@ -66,14 +65,6 @@ def test_qwen25_counts_pixels_of_what_it_saw() -> None:
 )  # fmt: skip
 def test_units_by_the_models_name(model: str, unit: boxes.Unit) -> None:
     assert boxes.json_unit(model) == unit
-
-
-@given(st.integers(28, 6000), st.integers(28, 6000))
-def test_qwen25_sees_multiples_of_28_of_nearly_the_same_shape(width: int, height: int) -> None:
-    seen = seen_by_qwen25(width, height)
-    assert all(side % 28 == 0 for side in seen) and 56 * 56 <= seen[0] * seen[1] <= 12_845_056
-    if min(width, height) > 500:
-        assert math.isclose(seen[0] / seen[1], width / height, rel_tol=0.07)
 
 
 def test_several_frames_of_one_thing_share_its_name() -> None:

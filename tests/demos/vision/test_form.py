@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from demos import render, turns
 from demos.strings import Strings
 from demos.turns import Conversation, Turn
-from demos.vision.boxes import seen_by_qwen25
 from demos.vision.desk import Desk
 from demos.vision.form import PictureForm, boxes_of, pictures_of
 from demos.vision.images import Pictures
+from models.qwen_sizes import PUBLISHED
 from shared.messages import DETAILS, Image, Message, Text, user
 from tests.demos.test_turns import anything
 from tests.demos.vision.pictures import corners, saved
@@ -217,7 +217,7 @@ def test_pixels_are_those_of_the_picture_that_is_meant(images: list[Image]) -> N
     """Qwen2.5-VL tells them of the picture as it saw it: over several turns, each frame by its own picture's size."""
     one, two = images[0], images[4]  # 100 x 100 and 500 x 100
     qwen = "Qwen2.5-VL-7B-Instruct"
-    (wide, high), (wider, _) = seen_by_qwen25(100, 100), seen_by_qwen25(500, 100)
+    (wide, high), (wider, _) = PUBLISHED.seen(100, 100), PUBLISHED.seen(500, 100)
 
     def told(right: int, bottom: int) -> str:
         return json.dumps([{"bbox_2d": [0, 0, right, bottom], "label": "it"}])
