@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from demos.writing.record import Record
+from demos.writing.record import SHA256, Record
 
 Language = Literal["zh", "en"]
 Kind = Literal["title", "heading", "paragraph", "list", "quote", "table", "code", "math", "rule"]
@@ -21,11 +21,10 @@ Choice = Literal["", "model", "similarity", "order", "visitor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ONE_LINE: tuple[Kind, ...] = ("title", "heading", "paragraph", "rule")
 TOP = 0  # the place of pictures that stand before the first section
-MOST_SECTIONS, MOST_TEXT = 5000, 200_000  # in an article; characters of one section
+MOST_SECTIONS, MOST_TEXT, MOST_IN_ALL = 5000, 200_000, 2_000_000  # in an article; characters of one section, of all
 MOST_PICTURES, MOST_CANDIDATES = 200, 64  # in an article; for one place
 MOST_LINE = 2000  # characters of a caption, an alt text, a part of a credit
 LARGEST_SIDE = 100_000  # pixels
-SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s\x00-\x20\"<>\\^`{|}]{1,2000}")
 # Controls, halves of characters, characters that are none, and those that turn the direction of what follows them
 _NO_CHARACTERS = "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
@@ -184,6 +183,7 @@ class Article:
         _expect(isinstance(self.pictures, tuple) and len(self.pictures) <= MOST_PICTURES, f"an article has up to {MOST_PICTURES} pictures")
         _expect(all(isinstance(one, Section) for one in self.sections), "an article's sections are sections")
         _expect(all(isinstance(one, Picture) for one in self.pictures), "an article's pictures are pictures")
+        _expect(sum(len(one.source) for one in self.sections) <= MOST_IN_ALL, f"an article has up to {MOST_IN_ALL} characters")
         _expect(all(one.kind != "title" for one in self.sections[1:]), "a title comes first")
         keys = [*(one.key for one in self.sections), *(one.key for one in self.pictures)]
         _expect(len(set(keys)) == len(keys), "every key is there once")

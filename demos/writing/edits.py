@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from demos.writing.article import (
     MOST_CANDIDATES,
+    MOST_IN_ALL,
     MOST_PICTURES,
     MOST_SECTIONS,
     TOP,
@@ -31,6 +32,7 @@ from shared.errors import BadRequest
 def begun(found: Sequence[Piece], language: Language, record: Record = Record()) -> Article:
     """An article without pictures. Raises `BadRequest` where there are too many sections."""
     _expect_room(len(found), MOST_SECTIONS, "sections")
+    _expect_room(sum(len(one.source) for one in found), MOST_IN_ALL, "characters")
     return Article(language, sections(found), (), record, len(found))
 
 
@@ -160,6 +162,7 @@ def _inserted(article: Article, at: int, text: str) -> Article:
 
 def _with_sections(article: Article, new: tuple[Section, ...], pictures: tuple[Picture, ...], keys: int) -> Article:
     _expect_room(len(new), MOST_SECTIONS, "sections")
+    _expect_room(sum(len(one.source) for one in new), MOST_IN_ALL, "characters")
     return replace(article, sections=new, pictures=pictures, last_key=article.last_key + keys)
 
 

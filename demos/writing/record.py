@@ -6,6 +6,7 @@ the same program versions; the record says which version of this program it was.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,6 +15,8 @@ from shared.errors import BadRequest
 from shared.version import VERSION
 
 MOST_CALLS, MOST_PROMPT, MOST_NAME = 2000, 400_000, 300  # calls of an article; characters of a prompt or an answer, of a name
+MOST_TOLD = 4_000_000  # characters of all prompts and answers
+SHA256 = re.compile(r"[0-9a-f]{64}")
 LARGEST = 1e12
 _LISTS = ("stop", "one_of")
 
@@ -38,8 +41,13 @@ class Call:
                 raise ValueError(f"a record's {name} is text of up to {most} characters")
         if not isinstance(self.sampling, Sampling):
             raise ValueError("a record's sampling is a Sampling")
-        if not isinstance(self.pictures, tuple) or not all(isinstance(one, str) and len(one) == 64 for one in self.pictures):
+        if not isinstance(self.pictures, tuple) or not all(isinstance(one, str) and SHA256.fullmatch(one) for one in self.pictures):
             raise ValueError("a record names pictures by their sha256")
+
+    @property
+    def size(self) -> int:
+        """Characters of prompt and answer."""
+        return len(self.prompt) + len(self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +63,19 @@ class Record:
             raise ValueError(f"a record's instruction is text of up to {MOST_PROMPT} characters")
         if not isinstance(self.calls, tuple) or len(self.calls) > MOST_CALLS or not all(isinstance(one, Call) for one in self.calls):
             raise ValueError(f"a record has up to {MOST_CALLS} calls")
+        if sum(call.size for call in self.calls) > MOST_TOLD:
+            raise ValueError(f"a record's prompts and answers have up to {MOST_TOLD} characters")
         if not isinstance(self.version, str) or len(self.version) > MOST_NAME or not _encodable(self.version):
             raise ValueError("a record's version is a short text")
 
     def with_call(self, call: Call) -> Record:
         """The oldest calls go where there are too many: an article that was edited for a year is still an article."""
-        return Record(self.instruction, (*self.calls, call)[-MOST_CALLS:], self.version)
+        calls = (*self.calls, call)[-MOST_CALLS:]
+        size = sum(one.size for one in calls)
+        while size > MOST_TOLD:
+            size -= calls[0].size
+            calls = calls[1:]
+        return Record(self.instruction, calls, self.version)
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from demos.writing.article import Article, Candidate, Credit, Picture, Section
 from shared.errors import BadRequest
 
 VERSION = 1
-MOST_BYTES = 32 << 20
+MOST_BYTES = 64 << 20
 _T = TypeVar("_T")
 
 
