@@ -27,3 +27,12 @@ def archive(files: Sequence[tuple[str, bytes]]) -> bytes:
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(_PACKED) else zipfile.ZIP_DEFLATED
             file.writestr(entry, content)
     return made.getvalue()
+
+
+def packed_again(content: bytes) -> bytes:
+    """Another program's zip, of ours, without the times in it."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(zipfile.ZipInfo(name), old.read(name), zipfile.ZIP_STORED if name.endswith(_PACKED) else zipfile.ZIP_DEFLATED)
+    return made.getvalue()

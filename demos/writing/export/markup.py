@@ -19,7 +19,7 @@ from demos.writing.article import Section, fit, web_address
 from demos.writing.sections import title_text
 
 DEEPEST = 12  # lists in lists, quotations in quotations
-LONGEST = 20_000  # characters of a section that are read as Markdown; more is plain text
+LONGEST, MOST_BRACKETS = 20_000, 400  # characters and brackets of a section that is read as Markdown: brackets cost the square of them
 _BULLET = re.compile(r"^([ \t]*)•(?=[ \t])", re.MULTILINE)
 _NONE = "\ufdd0"
 _WIDE = r"[\u2010-\u2027\u2030-\u205e\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
@@ -112,7 +112,7 @@ def blocks(section: Section) -> tuple[Block, ...]:
 
 def inline(text: str) -> Spans:
     """Markdown of one line."""
-    if len(text) > LONGEST:
+    if not _readable(text):
         return (Span(text),)
     return _merged(_spans(_parser().parseInline(_chinese(text))[0].children or []))
 
@@ -120,6 +120,10 @@ def inline(text: str) -> Spans:
 def plain(spans: Spans) -> str:
     """Their words alone."""
     return "".join(span.text for span in spans)
+
+
+def _readable(text: str) -> bool:
+    return len(text) <= LONGEST and text.count("[") <= MOST_BRACKETS
 
 
 def _chinese(text: str) -> str:
@@ -134,7 +138,7 @@ def _parser() -> MarkdownIt:
 
 
 def _nested(source: str) -> tuple[Block, ...]:
-    tokens = _parser().parse(_chinese(_BULLET.sub(r"\1-", source))) if len(source) <= LONGEST else []
+    tokens = _parser().parse(_chinese(_BULLET.sub(r"\1-", source))) if _readable(source) else []
     if not tokens or max(token.level for token in tokens) > 2 * DEEPEST:
         return (Paragraph((Span(source),)),)
     return tuple(_blocks(tokens))
