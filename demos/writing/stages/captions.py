@@ -31,6 +31,7 @@ AT_ONCE = 4  # questions to one server
 LONGEST, FROM_TEXT, QUERY = 200, 60, 53  # characters; the last is what the original sent to its search
 _MARKED = re.compile(r"^[\s*_#>\-\d.)]*(?P<mark>[^\W\d_][^:：\n]{0,20})\s*[*_]*\s*[:：]\s*(?P<text>.+)$")
 _SENTENCE = re.compile(r"(?<=[。！？!?])|(?<=\.)\s")
+_MARKS = re.compile(r"[#>*_`|\[\]]+|^\s*(?:[-+•]|\d+[.)])\s", re.MULTILINE)
 _QUOTES = "\"'“”‘’「」『』*_` "
 
 
@@ -110,7 +111,8 @@ def _together(
         while left or waiting:
             while left and len(waiting) < most:
                 work.check()
-                waiting[pool.submit(ask, left[0])] = left.pop(0)
+                place = left.pop(0)
+                waiting[pool.submit(ask, place)] = place
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future
 
@@ -174,7 +176,7 @@ def read_marked(answer: str, caption_marks: Sequence[str], query_marks: Sequence
 
 def of_paragraph(line: Piece) -> Caption:
     """The beginning of a paragraph as a caption."""
-    plain = " ".join(re.sub(r"[#>*_`|\[\]]+|^\s*(?:[-+•]|\d+[.)])\s", " ", line.source).split())
+    plain = " ".join(_MARKS.sub(" ", line.source).split())
     text = next((part.strip() for part in _SENTENCE.split(plain) if part.strip()), plain)
     return Caption(text if len(text) <= FROM_TEXT else f"{text[:FROM_TEXT].rstrip()}…", text[:FROM_TEXT])
 

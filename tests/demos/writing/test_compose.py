@@ -1,0 +1,425 @@
+"""Stages with scripted engines: what is asked of whom, what is kept of a run that was stopped or that failed, and how it goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+
+import pytest
+
+from demos.writing.draft import STAGES, Brief, Draft, Stage
+from demos.writing.events import (
+    Asked,
+    AskedAgain,
+    Captioned,
+    Chosen,
+    Delta,
+    Found,
+    Placed,
+    Ruled,
+    SlotFailed,
+    StageBegun,
+    StageDone,
+    WritingEvent,
+    Written,
+    after,
+)  # fmt: skip
+from shared.engine import Cancel, ModelSpec
+from shared.errors import BadRequest, ModelUnavailable, RemoteFailure
+from shared.messages import Image
+from tests.demos.writing.replaying import ARTICLE, BREAK, READS, SEES, WRITING, Desk, Question, Shelf, candidate, sensible
+
+EN = Brief("Write about bees.", "en", pictures=3)
+PLACES = (1, 4, 7)
+
+
+def failing(stage: Stage, error: Exception, *, when: Callable[[Question], bool] = lambda question: True) -> Callable[[Question], str]:
+    def answer(question: Question) -> str:
+        if question.stage == stage and when(question):
+            raise error
+        return sensible(question)
+
+    return answer
+
+
+def nonsense(*stages: Stage) -> Callable[[Question], str]:
+    return lambda question: "🦆🦆\n\n" if question.stage in stages else sensible(question)
+
+
+# ---- who is asked what -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "specs", [(WRITING,), (READS, SEES), (READS, WRITING), (READS,), (SEES,)], ids=lambda specs: "+".join(s.id for s in specs)
+)
+def test_every_pairing_of_models_finishes(specs: tuple[ModelSpec, ...]) -> None:
+    desk = Desk(sensible, *specs)
+    end = desk.write(EN)
+    assert end.reason == "done" and [slot.place for slot in end.draft.slots or ()] == list(PLACES)
+    assert [slot.caption for slot in end.draft.slots or ()] == [
+        f"A bee number {number}" for number in (PLACES if specs[0] is WRITING else (2, 5, 8))
+    ]
+    assert all(slot.chosen == 2 for slot in end.draft.slots or ()) and not desk.told(Ruled)
+    assert [event.stage for event in desk.told(StageDone)] == [stage for stage in STAGES if stage != "outline"]
+
+
+def test_the_events_make_the_draft() -> None:
+    desk = Desk(sensible)
+    end = desk.write(EN)
+    assert reduce(after, desk.events, Draft()) == end.draft
+    assert "".join(event.text for event in desk.told(Delta)) == end.draft.text == ARTICLE
+    assert {event.call.model for event in desk.told(Asked)} == {"composer"} and len(desk.told(Asked)) == len(desk.asked)
+
+
+def test_one_model_is_leased_at_a_time() -> None:
+    leased: list[int] = []
+
+    def answer(question: Question) -> str:
+        leased.append(sum(desk.registry.loaded().values()))
+        assert set(desk.running) == {question.model}
+        return sensible(question)
+
+    desk = Desk(answer, READS, SEES)
+    desk.write(EN)
+    assert set(leased) == {1}
+    assert [question.model for question in desk.asked if question.stage == "choice"] == ["sees"] * 3
+    assert {question.model for question in desk.asked if question.stage != "choice"} == {"reads"}
+
+
+def test_one_that_sees_is_shown_the_pictures_and_one_that_reads_is_told_of_them() -> None:
+    for spec, pictures in ((SEES, 4), (READS, 0)):
+        desk = Desk(sensible, spec)
+        desk.write(EN)
+        question = next(question for question in desk.asked if question.stage == "choice")
+        assert sum(isinstance(part, Image) for part in question.messages[0].parts) == pictures
+        assert ("0 A bee number 2" in question.text) == (not pictures)
+
+
+def test_a_server_is_asked_for_several_captions_at_once() -> None:
+    together = threading.Barrier(3)
+
+    def answer(question: Question) -> str:
+        if question.stage == "captions":
+            together.wait(30)  # raises where the three never meet
+        return sensible(question)
+
+    assert Desk(answer, READS).write(EN).reason == "done"
+
+
+def test_a_model_that_answers_one_at_a_time_is_asked_so() -> None:
+    def answer(question: Question) -> str:
+        assert desk.running == ["reads"]
+        return sensible(question)
+
+    desk = Desk(answer, replace(READS, parallel=1))
+    assert desk.write(EN).reason == "done"
+
+
+def test_general_prompts_share_the_article_at_their_beginning() -> None:
+    desk = Desk(sensible, READS)
+    desk.write(EN)
+    told = [question.messages[0].text for question in desk.asked if question.stage in ("places", "captions")]
+    head = told[0][: told[0].index("The article gets 3")]
+    assert len(told) == 4 and all(text.startswith(head) for text in told) and "[8] They wait." in head
+
+
+def test_tone_length_material_and_pictures_reach_the_model() -> None:
+    brief = Brief("Bees", "en", tone="cheerful", length="short", materials=("Bees dance.", " "), images=(candidate("x").image,), pictures=0)
+    for spec in (WRITING, SEES):
+        desk = Desk(sensible, spec)
+        desk.write(brief)
+        assert (
+            all(text in desk.asked[0].text for text in ("Bees", "cheerful", "Bees dance.")) and desk.asked[0].text.count("Bees dance") == 1
+        )
+        assert desk.asked[0].messages[0].parts[0] == brief.images[0] and desk.asked[0].sampling.max_tokens == 1024
+    desk = Desk(sensible, READS)
+    assert desk.write(brief).reason == "done" and [event.why for event in desk.told(Ruled)] == ["images_unseen"]
+
+
+# ---- how many pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_no_pictures_are_no_questions() -> None:
+    desk = Desk(sensible)
+    end = desk.write(replace(EN, pictures=0))
+    assert end.reason == "done" and end.draft.slots == () and desk.stages() == ["article"]
+
+
+def test_as_many_as_the_model_finds_fitting() -> None:
+    desk = Desk(sensible)
+    end = desk.write(replace(EN, pictures=None))
+    assert [slot.place for slot in end.draft.slots or ()] == list(PLACES)
+    assert "选择适合插入图像的行" in desk.asked[1].text
+
+
+def test_fifty_pictures_are_as_many_as_there_is_room_for() -> None:
+    desk = Desk(sensible)
+    end = desk.write(replace(EN, pictures=50))
+    assert [slot.place for slot in end.draft.slots or ()] == [0, 1, 3, 4, 6, 7] and ("no_room", "6/50") in [
+        (event.why, event.detail) for event in desk.told(Ruled)
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"instruction": " \n"}, {"instruction": "x" * 20_001}, {"pictures": 51}, {"pictures": -1}, {"candidates": 0}, {"candidates": 9}],
+)
+def test_what_cannot_be_asked_is_refused_at_once(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadRequest):
+        Brief(**{"instruction": "Bees", **wrong})  # type: ignore[arg-type]
+
+
+def test_much_material_is_cut_to_what_the_model_can_read_and_this_is_told() -> None:
+    desk = Desk(sensible, replace(READS, context=8000))
+    end = desk.write(replace(EN, materials=("蜂" * 100_000, "short"), length="medium"))
+    assert end.reason == "done" and [event.why for event in desk.told(Ruled)] == ["material_cut"]
+    assert 1000 < desk.asked[0].text.count("蜂") < 6000
+
+
+# ---- going on --------------------------------------------------------------------------------------------------------------
+
+
+def ends(stage: Stage) -> Callable[[WritingEvent], bool]:
+    return lambda event: isinstance(event, StageDone) and event.stage == stage
+
+
+def begins(stage: Stage) -> Callable[[WritingEvent], bool]:
+    return lambda event: isinstance(event, StageBegun) and event.stage == stage
+
+
+def first(kind: type) -> Callable[[WritingEvent], bool]:
+    return lambda event: isinstance(event, kind)
+
+
+STOPS = {
+    "in the article": first(Delta),
+    "behind the article": ends("article"),
+    "at the places": begins("places"),
+    "behind the places": first(Placed),
+    "at the captions": begins("captions"),
+    "in the captions": first(Captioned),
+    "at the candidates": begins("candidates"),
+    "in the candidates": first(Found),
+    "at the choice": begins("choice"),
+    "in the choice": first(Chosen),
+    "in a question": first(Asked),
+}
+
+
+@pytest.mark.parametrize("where", STOPS)
+@pytest.mark.parametrize("specs", [(WRITING,), (READS, SEES)], ids=["trained", "general"])
+def test_stop_keeps_what_is_there_and_a_new_run_asks_only_for_the_rest(where: str, specs: tuple[ModelSpec, ...]) -> None:
+    desk = Desk(sensible, *specs)
+
+    def stop(event: WritingEvent, cancel: Cancel) -> None:
+        if STOPS[where](event):
+            cancel.set()
+
+    end = desk.write(EN, on=stop)
+    assert end.reason == "cancelled"
+    answered = [(event.call.stage, event.place) for event in desk.told(Asked)]
+    going_on = desk.write(EN, end.draft)
+    assert going_on.reason == "done" and going_on.draft == Desk(sensible, *specs).write(EN).draft
+    again = [(event.call.stage, event.place) for event in desk.told(Asked)]
+    assert not set(again) & set(answered) and len(set(again)) == len(again)
+    assert len(answered) + len(again) == 8
+
+
+def test_a_stopped_article_is_gone_on_with_where_it_was() -> None:
+    for spec, roles in ((WRITING, ["user", "assistant"]), (SEES, ["user", "assistant", "user"])):
+        desk = Desk(sensible, spec)
+        end = desk.write(EN, on=lambda event, cancel: cancel.set() if isinstance(event, Delta) else None)
+        assert not end.draft.complete and ARTICLE.startswith(end.draft.text) and 0 < len(end.draft.text) < 20
+        desk.write(EN, end.draft)
+        messages = next(question for question in desk.asked[1:] if question.stage == "article").messages
+        assert [message.role for message in messages] == roles and messages[1].text == end.draft.text.rstrip()
+
+
+def test_an_outline_waits_for_a_person() -> None:
+    desk = Desk(sensible)
+    end = desk.write(replace(EN, outline=True))
+    assert (end.reason, end.draft.outline, end.draft.text, desk.stages()) == ("outline", "Hives\nWork\nWinter", "", ["outline"])
+    assert desk.write(replace(EN, outline=True), end.draft).reason == "outline" and len(desk.asked) == 1
+    end = desk.write(replace(EN, outline=True), end.draft.with_approved("Hives\nHoney"))
+    assert end.reason == "done" and "Hives\nHoney" in desk.asked[1].text and "Winter" not in desk.asked[1].text
+    with pytest.raises(BadRequest):
+        end.draft.with_approved(" ")
+
+
+@pytest.mark.parametrize("stage", ["captions", "candidates", "choice"])
+def test_one_picture_can_be_made_again_and_the_others_stay(stage: Stage) -> None:
+    desk = Desk(sensible)
+    made = desk.write(replace(EN, seed=7)).draft
+    before = {question.sampling.seed for question in desk.asked}
+    asked, looked = len(desk.asked), len(desk.shelf.asked)
+    end = desk.write(replace(EN, seed=7), made.again(stage, PLACES[1]))
+    assert end.reason == "done" and end.draft.slots == made.slots
+    assert desk.stages()[asked:] == [one for one in ("captions", "choice") if STAGES.index(one) >= STAGES.index(stage)]
+    assert len(desk.shelf.asked) - looked == (stage != "choice")
+    assert not before & {question.sampling.seed for question in desk.asked[asked:]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_made_again_takes_with_it_what_hangs_on_it(stage: Stage) -> None:
+    desk = Desk(sensible)
+    made = desk.write(EN).draft
+    asked = len(desk.asked)
+    assert desk.write(EN, made.again(stage)).reason == "done"
+    wanted = {"outline": 8, "article": 8, "places": 7, "captions": 6, "candidates": 3, "choice": 3}
+    assert len(desk.asked) - asked == wanted[stage]
+
+
+def test_a_persons_caption_is_looked_for_and_chosen_for() -> None:
+    desk = Desk(sensible)
+    draft = desk.write(EN).draft.with_caption(PLACES[0], "  A  queen ")
+    end = desk.write(EN, draft)
+    assert end.draft.slot(PLACES[0]).caption == "A queen" and desk.shelf.asked[-1] == ("A queen", "A queen")
+    assert desk.stages()[-1:] == ["choice"] and desk.stages().count("captions") == 3
+    with pytest.raises(BadRequest):
+        draft.with_caption(PLACES[0], " ")
+    with pytest.raises(KeyError):
+        draft.with_caption(2, "nowhere")
+
+
+def test_a_text_that_people_changed_is_the_one_that_is_asked_about() -> None:
+    desk = Desk(sensible)
+    made = desk.write(EN).draft
+    edited = replace(made, edited=(*made.paragraphs[:-1], replace(made.paragraphs[-1], source="They sleep.")), slots=None)
+    desk.write(EN, edited)
+    assert "They sleep." in desk.asked[-1].text + desk.asked[8].text and "They wait." not in desk.asked[8].text
+
+
+# ---- failing ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_article_that_breaks_off_is_kept_and_the_error_raised() -> None:
+    desk = Desk(lambda question: f"{ARTICLE[:30]}{BREAK}" if len(desk.asked) == 1 else sensible(question))
+    end = desk.write(EN)
+    assert end.reason == "failed" and isinstance(desk.error, RemoteFailure)
+    assert end.draft.text == ARTICLE[:30] and desk.told(Written) == [Written(ARTICLE[:30], complete=False)]
+    end = desk.write(EN, end.draft)
+    assert end.reason == "done" and end.draft.text == ARTICLE and desk.asked[1].messages[1].text == ARTICLE[:30]
+
+
+def test_a_model_that_writes_nothing_is_an_error() -> None:
+    desk = Desk(lambda question: " \n")
+    assert desk.write(EN).reason == "failed" and isinstance(desk.error, BadRequest)
+    assert desk.write(replace(EN, outline=True)).reason == "failed" and desk.told(Written) == []
+
+
+def test_places_that_cannot_be_asked_for_are_decided_by_rule() -> None:
+    desk = Desk(failing("places", ModelUnavailable("It is gone.", "Load it.")))
+    end = desk.write(EN)
+    assert end.reason == "done" and len(end.draft.slots or ()) == 3
+    assert [(event.stage, event.why) for event in desk.told(Ruled)] == [("places", "failed")]
+
+
+@pytest.mark.parametrize("specs", [(WRITING,), (replace(READS, parallel=1),)], ids=["trained", "general"])
+def test_one_caption_that_fails_leaves_the_others_and_can_be_asked_for_again(specs: tuple[ModelSpec, ...]) -> None:
+    broken = failing(
+        "captions", RemoteFailure("Busy.", "Wait."), when=lambda question: "<Seg4>后" in question.text or "paragraph [5]" in question.text
+    )
+    desk = Desk(broken, *specs)
+    end = desk.write(EN)
+    assert end.reason == "partial" and [slot.over for slot in end.draft.slots or ()] == [True, False, True]
+    assert desk.told(SlotFailed) == [SlotFailed("captions", 4, "Busy.", "Wait.")]
+    well = Desk(sensible, *specs)
+    assert well.write(EN, end.draft).reason == "done" and well.stages() == ["captions", "choice"]
+
+
+def test_two_captions_in_a_row_that_fail_end_the_stage_and_not_the_article() -> None:
+    desk = Desk(failing("captions", RemoteFailure("Gone.", "Start it.")))
+    end = desk.write(EN)
+    assert end.reason == "partial" and end.draft.text == ARTICLE and desk.stages().count("captions") == 2
+    assert [(event.stage, event.place) for event in desk.told(SlotFailed)] == [("captions", place) for place in PLACES]
+    assert Desk(sensible).write(EN, end.draft).reason == "done"
+
+
+def test_a_search_that_fails_and_one_that_finds_nothing() -> None:
+    def give(caption: str) -> list[object]:
+        if "4" in caption:
+            raise RemoteFailure("The pictures are away.", "Try again later.")
+        return [] if "7" in caption else [candidate("a"), candidate("b")]
+
+    desk = Desk(sensible, shelf=Shelf(give))  # type: ignore[arg-type]
+    end = desk.write(EN)
+    slots = end.draft.slots or ()
+    assert end.reason == "partial" and [slot.over for slot in slots] == [True, False, True] and slots[2].picture is None
+    assert [(event.stage, event.place) for event in desk.told(SlotFailed)] == [("candidates", 4)]
+
+
+def test_a_choice_that_fails_is_made_by_the_words_of_the_captions() -> None:
+    desk = Desk(failing("choice", ModelUnavailable("It fell over.", "Load it again.")), WRITING, shelf=Shelf(worded))
+    end = desk.write(EN)
+    assert end.reason == "done" and [slot.chosen for slot in end.draft.slots or ()] == [1, 1, 1]
+    assert {event.by for event in desk.told(Chosen)} == {"similarity"} and len(desk.told(SlotFailed)) == 3
+
+
+def worded(caption: str) -> list[object]:
+    return [candidate(f"{caption}{n}", alt=alt) for n, alt in enumerate(("a boat at sea", caption, "a red house"))]
+
+
+# ---- answers that are none -------------------------------------------------------------------------------------------------
+
+
+def test_a_letter_outside_the_offer_is_asked_for_once_more_and_then_decided_by_words() -> None:
+    for answers, by, chosen in ((["Z", "B"], "model", 1), (["D", "E"], "similarity", 1), (["A, B", "?"], "similarity", 1)):
+        given = iter(answers)
+        desk = Desk(lambda question, given=given: next(given) if question.stage == "choice" else sensible(question), shelf=Shelf(worded))  # type: ignore[misc]
+        end = desk.write(replace(EN, pictures=1))
+        assert end.reason == "done" and (desk.told(Chosen)[0].by, desk.told(Chosen)[0].chosen) == (by, chosen)
+        assert desk.told(AskedAgain) == [AskedAgain("choice", desk.told(Placed)[0].places[0], answers[0])]
+        assert [event.why for event in desk.told(Ruled) if event.stage == "choice"] == ([] if by == "model" else ["outside_offer"])
+
+
+def test_letters_are_offered_as_the_only_answers_where_the_model_can_be_held_to_them() -> None:
+    desk = Desk(sensible)
+    desk.write(replace(EN, pictures=1))
+    assert desk.asked[-1].sampling.one_of == ("A", "B", "C", "D")
+    desk = Desk(sensible, SEES)
+    desk.write(replace(EN, pictures=1))
+    assert desk.asked[-1].sampling.one_of == ()
+
+
+def test_a_server_that_breaks_the_offer_is_asked_once_more() -> None:
+    first = iter([True])
+    desk = Desk(failing("choice", RemoteFailure("The answer is no choice.", ""), when=lambda question: next(first, False)))
+    assert desk.write(replace(EN, pictures=1)).reason == "done"
+    assert desk.told(Chosen)[0].by == "model" and len(desk.told(AskedAgain)) == 1
+
+
+def test_one_candidate_is_taken_without_a_question_and_none_twice() -> None:
+    shelf = Shelf(lambda caption: [candidate("one"), candidate("one"), candidate("two"), candidate("three")])
+    desk = Desk(lambda question: "A" if question.stage == "choice" else sensible(question), shelf=shelf)
+    end = desk.write(EN)
+    hashes = [slot.picture.image.sha256 for slot in end.draft.slots or () if slot.picture]
+    assert len(hashes) == 3 and all(len(slot.candidates or ()) == 3 for slot in end.draft.slots or ())
+    assert len(set(hashes)) == 3 and desk.stages().count("choice") == 2
+
+
+def test_a_model_that_answers_nonsense_in_every_stage_still_makes_an_illustrated_article() -> None:
+    for specs in ((WRITING,), (READS, SEES)):
+        desk = Desk(nonsense("places", "captions", "choice"), *specs, shelf=Shelf(worded))
+        end = desk.write(EN)
+        assert end.reason == "done" and [slot.place for slot in end.draft.slots or ()] == [1, 4, 7]
+        assert [slot.caption for slot in end.draft.slots or ()] == ["Bees live in hives.", "They make honey.", "They wait."]
+        assert {(event.stage, event.why) for event in desk.told(Ruled)} == {
+            ("places", "unreadable"), ("captions", "caption_from_text"), ("choice", "outside_offer"),
+        }  # fmt: skip
+        assert all(slot.picture is not None for slot in end.draft.slots or ())
+
+
+# ---- what does not fit -----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_article_is_told_as_far_as_it_fits() -> None:
+    long = "\n\n".join(f"Paragraph {number}. " + "word " * 60 for number in range(40))
+    for spec in (replace(WRITING, context=4096), replace(READS, context=4096)):
+        desk = Desk(lambda question: long if question.stage == "article" else sensible(question), spec)
+        end = desk.write(replace(EN, pictures=6))
+        assert end.reason == "done" and len(end.draft.slots or ()) == 6
+        assert all(len(question.text) < 4096 for question in desk.asked)
+        for question, slot in zip([one for one in desk.asked if one.stage == "captions"], end.draft.slots or (), strict=True):
+            assert f"Paragraph {slot.place}." in question.text and f"Paragraph {slot.place + 1}." in question.text
