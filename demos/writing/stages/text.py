@@ -8,6 +8,7 @@ from dataclasses import replace
 from demos.writing.draft import Length
 from demos.writing.events import Delta, Outlined, Ruled, StageBegun, StageDone, Written
 from demos.writing.prompts import prompts_of
+from demos.writing.sections import pieces
 from demos.writing.stages.asking import Asker, Work, seeded
 from shared.engine import Sampling
 from shared.errors import BadRequest
@@ -50,7 +51,7 @@ def article(work: Work) -> None:
         with work.model(work.writers.text) as asker:
             reply = asker.ask("article", None, _article(work, asker, begun), _sampling(work, asker.spec.sampling, begun), hear)
         work.emit(reply.asked)
-        complete, cut = bool((begun + reply.text).strip()), reply.cut
+        complete, cut = bool(pieces(begun + reply.text)), reply.cut
     finally:
         work.emit(Written(begun + "".join(heard), complete, cut))
     if not complete:

@@ -59,8 +59,12 @@ MARKS: dict[Stage, tuple[str, ...]] = {
 Answer = Callable[[Question], str]
 
 
+class Broken(str):
+    """An answer that ends in an error."""
+
+
 class Replaying:
-    """`answer` may raise, or break off at `BREAK`. The answer is what follows the prefill; stop strings
+    """`answer` may raise, or break off behind a `Broken`. The answer is what follows the prefill; stop strings
     and `cancel` are honoured."""
 
     def __init__(self, spec: ModelSpec, answer: Answer, asked: list[Question], running: list[str]) -> None:
@@ -73,16 +77,16 @@ class Replaying:
         self._asked.append(question)
         self._running.append(self.spec.id)
         try:
-            text = self._answer(question)
+            text = answer = self._answer(question)
             for stop in sampling.stop:
                 text = text.split(stop)[0]
             for at in range(0, len(text), 3):
                 if cancel is not None and cancel.is_set():
                     yield Done("cancelled", USAGE, text[:at])
                     return
-                if BREAK in text[at : at + 3]:
-                    raise RemoteFailure("The line went dead.", "Try again.")
                 yield TextDelta(text[at : at + 3])
+            if isinstance(answer, Broken):
+                raise RemoteFailure("The line went dead.", "Try again.")
             yield Done("cancelled" if cancel is not None and cancel.is_set() else "stop", USAGE, text)
         finally:
             self._running.remove(self.spec.id)
@@ -99,7 +103,6 @@ class Replaying:
         """Nothing to give back."""
 
 
-BREAK = "\0"
 USAGE = Usage(1, 0, 1, 0.0, 0.0)
 
 
@@ -194,3 +197,16 @@ def sensible(question: Question) -> str:
             return "C"
     begun = question.messages[-1].text if question.messages[-1].role == "assistant" else ""
     return ARTICLE[len(begun) :]
+
+
+def failing(stage: Stage, error: Exception, *, when: Callable[[Question], bool] = lambda question: True) -> Callable[[Question], str]:
+    def answer(question: Question) -> str:
+        if question.stage == stage and when(question):
+            raise error
+        return sensible(question)
+
+    return answer
+
+
+def nonsense(*stages: Stage) -> Callable[[Question], str]:
+    return lambda question: "🦆🦆\n\n" if question.stage in stages else sensible(question)
