@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from demos.writing.article import Credit, Language
+from demos.writing.article import Choice, Credit, Language
 from demos.writing.sections import Piece, pieces
 from shared.engine import Cancel
 from shared.errors import BadRequest
@@ -85,13 +85,14 @@ class Finder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one picture. `candidates` None: not looked for yet; `chosen` counts them from 0, None: not decided."""
+    """The place of one picture. `candidates` None: not looked for yet; `chosen` counts them, None: not decided; `by` says who did."""
 
     place: int
     caption: str = ""
     query: str = ""
     candidates: tuple[Candidate, ...] | None = None
     chosen: int | None = None
+    by: Choice = ""
 
     @property
     def picture(self) -> Candidate | None:
@@ -169,6 +170,6 @@ def _without(slot: Slot, stage: Stage) -> Slot:
         case "captions":
             return Slot(slot.place)
         case "candidates":
-            return replace(slot, candidates=None, chosen=None)
+            return replace(slot, candidates=None, chosen=None, by="")
         case _:
-            return replace(slot, chosen=None)
+            return replace(slot, chosen=None, by="")

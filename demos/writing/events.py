@@ -156,8 +156,8 @@ def after(draft: Draft, event: WritingEvent) -> Draft:
         case Captioned(place, caption, query):
             return draft.with_slot(Slot(place, caption, query))
         case Found(place, candidates):
-            return draft.with_slot(replace(draft.slot(place), candidates=candidates, chosen=None))
-        case Chosen(place, chosen):
-            return draft.with_slot(replace(draft.slot(place), chosen=chosen))
+            return draft.with_slot(replace(draft.slot(place), candidates=candidates, chosen=None, by=""))
+        case Chosen(place, chosen, by):
+            return draft.with_slot(replace(draft.slot(place), chosen=chosen, by=by))
         case _:
             return draft

@@ -21,6 +21,7 @@ class Failures:
     work: Work
     stage: Stage
     _row: list[DemoError] = field(default_factory=list)
+    _told: set[int] = field(default_factory=set)
 
     @contextmanager
     def of(self, place: int) -> Iterator[None]:
@@ -41,8 +42,6 @@ class Failures:
         for place in places:
             if place not in self._told:
                 self._tell(place, error)
-
-    _told: set[int] = field(default_factory=set)
 
     def _tell(self, place: int, error: DemoError) -> None:
         self._told.add(place)

@@ -24,6 +24,7 @@ WRITING = ModelSpec(
 )
 READS = ModelSpec("reads", "scripted", (), capabilities=frozenset({"text", "prefill"}))
 SEES = ModelSpec("sees", "scripted", (), capabilities=frozenset({"text", "image"}))
+BEES = Brief("Write about bees.", "en", pictures=3)
 ARTICLE = (
     "# Bees\n\nBees live in hives.\n\n## Work\n\nThey gather nectar.\n\nThey make honey.\n\n## Winter\n\nThey keep warm.\n\nThey wait."
 )

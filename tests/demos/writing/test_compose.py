@@ -26,9 +26,9 @@ from demos.writing.events import (
 from shared.engine import Cancel, ModelSpec
 from shared.errors import BadRequest
 from shared.messages import Image
-from tests.demos.writing.replaying import ARTICLE, READS, SEES, WRITING, Desk, Question, candidate, sensible
+from tests.demos.writing.replaying import ARTICLE, BEES, READS, SEES, WRITING, Desk, Question, candidate, sensible
 
-EN = Brief("Write about bees.", "en", pictures=3)
+EN = BEES
 PLACES = (1, 4, 7)
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from demos.writing.draft import Brief, Candidate
+from demos.writing.draft import Candidate
 from demos.writing.events import AskedAgain, Chosen, Placed, Ruled, SlotFailed, Written
 from shared.engine import ModelSpec
 from shared.errors import BadRequest, ModelUnavailable, RemoteFailure
 from tests.demos.writing.replaying import (
     ARTICLE,
+    BEES,
     READS,
     SEES,
     WRITING,
@@ -24,7 +25,7 @@ from tests.demos.writing.replaying import (
     sensible,
 )
 
-EN = Brief("Write about bees.", "en", pictures=3)
+EN = BEES
 PLACES = (1, 4, 7)
 
 
