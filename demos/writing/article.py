@@ -29,7 +29,9 @@ _URL = re.compile(r"https?://[^\s\x00-\x20\"<>\\^`{|}]{1,2000}")
 # Controls, halves of characters, characters that are none, and those that turn the direction of what follows them
 _NO_CHARACTERS = "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
 _UNFIT = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff\ufff9-\uffff" + _NO_CHARACTERS + "]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff\ufff9-\ufffc\ufffe\uffff"
+    + _NO_CHARACTERS
+    + "]"
 )
 
 
