@@ -6,7 +6,7 @@ it. Who refers to something that is not there any more gets `BadRequest`: a page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from demos.writing.article import (
@@ -27,6 +27,9 @@ from demos.writing.article import (
 from demos.writing.record import Record
 from demos.writing.sections import Piece, body, sections
 from shared.errors import BadRequest
+
+File = tuple[str, int, int]
+"""A picture's file: the sha256 of its content, and its width and height in pixels."""
 
 
 def begun(found: Sequence[Piece], language: Language, record: Record = Record()) -> Article:
@@ -152,6 +155,25 @@ def put(article: Article, key: int, candidate: Candidate, by: Choice = "visitor"
 def clear(article: Article, key: int) -> Article:
     """No picture in this place; caption and candidates are kept."""
     return _changed(article, replace(_picture(article, key), chosen=None, by=""))
+
+
+def with_files(article: Article, files: Mapping[str, File]) -> Article:
+    """What is there of its pictures: by the sha256 that the article knows, the name and the size that the picture has now.
+
+    Candidates that are not there go, as they do where two have become one; a place whose picture goes keeps its caption."""
+    return replace(article, pictures=tuple(_with_files(one, files) for one in article.pictures))
+
+
+def _with_files(picture: Picture, files: Mapping[str, File]) -> Picture:
+    named: dict[str, Candidate] = {}
+    for one in picture.candidates:
+        if one.sha256 in files:
+            sha256, width, height = files[one.sha256]
+            named[one.sha256] = replace(one, sha256=sha256, width=width, height=height)
+    offered = _once(list(named.values()))
+    shown = named.get(picture.shown.sha256) if picture.shown else None
+    chosen = next((index for index, one in enumerate(offered) if shown is not None and one.sha256 == shown.sha256), None)
+    return replace(picture, candidates=offered, chosen=chosen, by="" if chosen is None else picture.by)
 
 
 def _inserted(article: Article, at: int, text: str) -> Article:

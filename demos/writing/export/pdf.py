@@ -25,7 +25,7 @@ from shared.errors import BadRequest, ModelUnavailable
 
 SECONDS = 90
 MOST_AT_ONCE = 2
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "chrome", "msedge")
+BROWSERS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "microsoft-edge", "chrome", "msedge")
 ELSEWHERE = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -42,9 +42,10 @@ _free = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 def printer() -> str:
-    """What would print: the path of a browser, "weasyprint", or nothing."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None) or next((path for path in ELSEWHERE if Path(path).is_file()), None)
-    return found or ("weasyprint" if importlib.util.find_spec("weasyprint") else "")
+    """What would print: the path of a browser, "weasyprint", or nothing. A browser in a snap sees none of our files."""
+    found = [path for path in (*map(shutil.which, BROWSERS), *ELSEWHERE) if path and Path(path).is_file()]
+    usable = next((path for path in found if not path.startswith("/snap/") and Path(path).resolve().name != "snap"), "")
+    return usable or ("weasyprint" if importlib.util.find_spec("weasyprint") else "")
 
 
 def pdf(page: bytes, cancel: Cancel | None = None, *, by: str | None = None) -> bytes:

@@ -62,7 +62,7 @@ def test_weasyprint_writes_one_too() -> None:
     assert pdf(web_page(document(example(), FILES.get)), by="weasyprint").startswith(b"%PDF-")
 
 
-def test_without_a_program_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_program_it_is_said() -> None:
     with pytest.raises(ModelUnavailable) as caught:
         pdf(PAGE, by="")
     assert "HTML" in caught.value.remedy and "Chromium" in caught.value.remedy
@@ -73,6 +73,15 @@ def test_what_is_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "google-chrome").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert printer() == str(tmp_path / "google-chrome")
+
+
+def test_a_browser_in_a_snap_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "snap").write_text("#!/bin/sh\n")
+    (tmp_path / "snap").chmod(0o755)
+    (tmp_path / "chromium").symlink_to("snap")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(printing, "ELSEWHERE", ())
+    assert printer() in ("", "weasyprint")
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from demos.writing.export.web_page import web_page
 from demos.writing.sections import pieces
 from tests.demos.writing.articles import FILES, articles, example, markdowns, picture_file
 
-ELEMENTS = set(
-    "html head meta title style body article h1 h2 h3 h4 h5 h6 p ul ol li blockquote pre code table thead tbody tr th td hr figure figcaption "
-    "img span small a div footer strong em s br".split()
-)
+OUTER = {"html", "head", "meta", "title", "style", "body", "article", "footer", "div", "hr"}
+TEXT = {"h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "li", "blockquote", "pre", "code", "a", "strong", "em", "s", "br"}
+TABLES = {"table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "span", "small"}
+ELEMENTS = OUTER | TEXT | TABLES
 ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "start", "scope", "src", "alt", "width", "height", "href", "rel"}
 
 
