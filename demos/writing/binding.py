@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from demos.writing import article
-from demos.writing.article import MOST_PICTURES, MOST_SECTIONS, TOP, Article, Language, Picture, one_line
+from demos.writing.article import MOST_IN_ALL, MOST_PICTURES, MOST_SECTIONS, TOP, Article, Language, Picture, one_line
 from demos.writing.draft import Candidate, Draft, Slot
 from demos.writing.record import Call, Record
-from demos.writing.sections import sections
+from demos.writing.sections import Piece, sections
 
 
 def bound(draft: Draft, language: Language, instruction: str, calls: Sequence[Call] = ()) -> Article:
     """The article of `draft`, its sections and pictures with new keys; `calls` are those of the `Asked` events, for its record."""
-    found = sections(draft.paragraphs[:MOST_SECTIONS], TOP + 1)
+    found = sections(_fitting(draft.paragraphs), TOP + 1)
     keys = [section.key for section in found]
     slots = [slot for slot in draft.slots or () if slot.place < len(keys)][:MOST_PICTURES]
     first = TOP + 1 + len(keys)
@@ -22,6 +23,12 @@ def bound(draft: Draft, language: Language, instruction: str, calls: Sequence[Ca
     for call in calls:
         record = record.with_call(call)
     return Article(language, found, pictures, record, TOP + len(keys) + len(pictures))
+
+
+def _fitting(lines: Sequence[Piece]) -> list[Piece]:
+    """As many as an article can have: a server may write without end."""
+    lengths = accumulate(len(line.source) for line in lines[:MOST_SECTIONS])
+    return [line for line, length in zip(lines, lengths, strict=False) if length <= MOST_IN_ALL]
 
 
 def _picture(slot: Slot, after: int, key: int) -> Picture:

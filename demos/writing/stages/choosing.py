@@ -53,8 +53,8 @@ def _choose(work: Work, asker: Asker, slot: Slot) -> None:
     letters = tuple(LETTERS[: len(offer)])
     for again in (0, 1):
         drawn = replace(seeded(sampling, work.seed(slot.place, again)), one_of=letters if asker.can("choice") and not again else ())
-        answer = _answer(work, asker, slot.place, prompt, drawn)
-        chosen = read_letter(answer, letters)
+        answer, kept = _answer(work, asker, slot.place, prompt, drawn)
+        chosen = read_letter(answer, letters) if kept else None
         if chosen is not None:
             work.emit(Chosen(slot.place, (slot.candidates or ()).index(offer[chosen]), "model"))
             return
@@ -64,16 +64,16 @@ def _choose(work: Work, asker: Asker, slot: Slot) -> None:
     _by_words(work, slot, offer)
 
 
-def _answer(work: Work, asker: Asker, place: int, prompt: Sequence[Message], sampling: Sampling) -> str:
-    """A server that did not keep to the offer is told by its own error: that is an answer, too."""
+def _answer(work: Work, asker: Asker, place: int, prompt: Sequence[Message], sampling: Sampling) -> tuple[str, bool]:
+    """The answer, and True; what went wrong, and False, where a server did not keep to the offer: that can be asked without it."""
     try:
         reply: Reply = asker.ask("choice", place, prompt, sampling)
     except RemoteFailure as error:
         if not sampling.one_of:
             raise
-        return error.cause
+        return error.cause, False
     work.emit(reply.asked)
-    return reply.text
+    return reply.text, True
 
 
 def _question(work: Work, asker: Asker, slot: Slot, offer: Sequence[Candidate]) -> tuple[list[Message], Sampling]:

@@ -40,3 +40,10 @@ def test_what_a_source_says_is_made_fit() -> None:
     end = Desk(sensible, shelf=Shelf(lambda caption: [odd])).write(Brief("Bees", pictures=1))
     (picture,) = bound(end.draft, "zh", "x").pictures
     assert picture.shown and picture.shown.alt.startswith("two lines xxx") and picture.shown.credit == Credit(author="evil")
+
+
+def test_a_text_without_end_is_cut_to_what_an_article_can_have() -> None:
+    lines = bound(Draft(text="x\n" * 6000, complete=True), "zh", "x").sections
+    assert len(lines) == 5000
+    large = bound(Draft(text="\n".join(["y" * 150_000] * 20), complete=True), "zh", "x").sections
+    assert len(large) == 13

@@ -120,9 +120,11 @@ def test_letters_are_offered_as_the_only_answers_where_the_model_can_be_held_to_
 
 def test_a_server_that_breaks_the_offer_is_asked_once_more() -> None:
     first = iter([True])
-    desk = Desk(failing("choice", RemoteFailure("The answer is no choice.", ""), when=lambda question: next(first, False)))
+    desk = Desk(failing("choice", RemoteFailure("The server answered A or so.", ""), when=lambda question: next(first, False)))
     assert desk.write(replace(EN, pictures=1)).reason == "done"
-    assert desk.told(Chosen)[0].by == "model" and len(desk.told(AskedAgain)) == 1
+    assert (desk.told(Chosen)[0].by, desk.told(Chosen)[0].chosen) == ("model", 2)
+    assert [event.answer for event in desk.told(AskedAgain)] == ["The server answered A or so."]
+    assert [question.sampling.one_of for question in desk.asked[-2:]] == [("A", "B", "C", "D"), ()]
 
 
 def test_one_candidate_is_taken_without_a_question_and_none_twice() -> None:
