@@ -134,7 +134,10 @@ def _chinese(text: str) -> str:
 
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": 10 * DEEPEST}).enable(["table", "strikethrough"]).disable(["reference"])
+    """Used once before it is handed out: it gets its rules ready when it is first used, which two threads must not do at a time."""
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 10 * DEEPEST}).enable(["table", "strikethrough"]).disable(["reference"])
+    parser.parse("- *a*")
+    return parser
 
 
 def _nested(source: str) -> tuple[Block, ...]:

@@ -68,8 +68,9 @@ def _styles(made: Any, language: str) -> None:
     for name, points in (("Normal", 11.0), ("Title", 22.0), *((f"Heading {level}", 17.0 - 1.5 * level) for level in range(1, 7))):
         style = made.styles[name]
         _font(style.element.get_or_add_rPr(), latin, chinese)
-        style.font.size, style.font.color.rgb, style.font.italic = Pt(points), INK, False
-        style.font.bold = name != "Normal"
+        style.font.size, style.font.color.rgb = Pt(points), INK
+        if name != "Normal":
+            style.font.bold, style.font.italic = True, False
     normal = made.styles["Normal"]
     normal.paragraph_format.line_spacing, normal.paragraph_format.space_after = (1.5 if language == "zh" else 1.35), Pt(8)
     _language(normal.element.get_or_add_rPr(), language)
@@ -80,12 +81,13 @@ def _styles(made: Any, language: str) -> None:
     quotation.font.italic, quotation.font.color.rgb, quotation.paragraph_format.left_indent = False, GREY, Cm(0.8)
     caption = made.styles["Caption"]
     caption.font.size, caption.font.bold, caption.font.color.rgb = Pt(9.5), False, INK
+    caption.paragraph_format.space_before = Pt(4)
     caption.paragraph_format.space_after, caption.paragraph_format.alignment = Pt(2), WD_ALIGN_PARAGRAPH.CENTER
     _paragraph_style(made, "Credit", 8.5, GREY).paragraph_format.alignment = WD_ALIGN_PARAGRAPH.CENTER
     code = _paragraph_style(made, "Code", 9.5, INK)
     code.font.name = MONO
     code.paragraph_format.line_spacing, code.paragraph_format.left_indent = 1.15, Cm(0.4)
-    _shade(code.element.get_or_add_pPr())
+    code.element.get_or_add_pPr().insert_element_before(_shade(), "w:tabs", "w:spacing", "w:ind", "w:jc", "w:outlineLvl")
 
 
 def _paragraph_style(made: Any, name: str, points: float, color: RGBColor) -> Any:
@@ -112,11 +114,11 @@ def _language(properties: Any, language: str) -> None:
     properties.append(element)
 
 
-def _shade(properties: Any) -> None:
+def _shade() -> Any:
     shade = OxmlElement("w:shd")
     for name, value in (("val", "clear"), ("color", "auto"), ("fill", "F1F2EF")):
         shade.set(qn(f"w:{name}"), value)
-    properties.insert_element_before(shade, "w:tabs", "w:spacing", "w:ind", "w:jc", "w:outlineLvl")
+    return shade
 
 
 def _figure(made: Any, figure: Figure) -> None:
@@ -127,6 +129,8 @@ def _figure(made: Any, figure: Figure) -> None:
         width, height = _size(figure.width, figure.height)
         shape = line.add_run().add_picture(io.BytesIO(figure.content), width, height)
         shape._inline.docPr.set("descr", figure.alt)
+        for side in "TBLR":
+            shape._inline.set(f"dist{side}", "0")  # left out, LibreOffice takes a third of a centimetre
     else:
         line.add_run(f"[{figure.alt}]")
     parts = credit_parts(figure.credit)
@@ -204,13 +208,18 @@ def _number(line: Line, numbers: int | None) -> None:
 
 
 def _table(made: Any, rows: tuple[tuple[Spans, ...], ...]) -> None:
+    """The head is repeated on every page."""
     table = made.add_table(len(rows), max(1, len(rows[0])), style="Table Grid")
     for cells, row in zip(table.rows, rows, strict=True):
         for cell, spans in zip(cells.cells, row, strict=True):
             line = cell.paragraphs[0]
-            line.paragraph_format.space_after = Pt(2)
+            line.paragraph_format.space_before = line.paragraph_format.space_after = Pt(2)
+            line.paragraph_format.line_spacing = 1.15
             _spans(line, tuple(_strong(spans)) if row is rows[0] else spans)
-    made.add_paragraph().paragraph_format.space_after = Pt(0)
+            if row is rows[0]:
+                cell._tc.get_or_add_tcPr().append(_shade())
+    table.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
+    made.add_paragraph().paragraph_format.line_spacing = 0.5
 
 
 def _strong(spans: Spans) -> Iterator[Span]:

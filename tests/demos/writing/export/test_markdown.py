@@ -83,6 +83,12 @@ def test_marks_come_back(text: str) -> None:
     assert markdown(ready(edits.begun(sections(pieces(again)), "zh"))).strip() == again  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("text", ["\\# x", "\\- x", "\\+ x", "1\\. x", "12\\) x", "\\> x", "\\=== x", "&#45; x", "\\~~~ x", "\\| a | b |"])
+def test_a_line_that_only_looks_like_a_block_stays_a_line(text: str) -> None:
+    written = markdown(ready(edits.begun(pieces("一句话。\n" + text), "zh")))
+    assert [token.type for token in PARSER.parse(written) if token.type != "inline"] == ["paragraph_open", "paragraph_close"] * 2
+
+
 def test_the_zip() -> None:
     article = example()
     content = markdown_zip(ready(article), article)
