@@ -37,9 +37,9 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the outline or of the article, as it is written."""
+    """A piece of the outline, of the article or of a paragraph made anew, as it is written."""
 
-    stage: Literal["outline", "article"]
+    stage: Literal["outline", "article", "paragraph"]
     text: str
 
 
@@ -56,6 +56,14 @@ class Written:
 
     text: str
     complete: bool
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reworded:
+    """A paragraph made anew, or one more; several, where the model wrote several. `cut`: it reached the limit of its length."""
+
+    text: str
     cut: bool = False
 
 
@@ -139,8 +147,8 @@ class Finished:
 
 
 WritingEvent = (
-    StageBegun | StageDone | Delta | Outlined | Written | Placed | Captioned | Found | Chosen | Asked | AskedAgain | Ruled | SlotFailed
-    | Finished | Progress | PromptProgress | ReasoningDelta
+    StageBegun | StageDone | Delta | Outlined | Written | Reworded | Placed | Captioned | Found | Chosen | Asked | AskedAgain | Ruled
+    | SlotFailed | Finished | Progress | PromptProgress | ReasoningDelta
 )  # fmt: skip
 
 

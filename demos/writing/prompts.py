@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from demos.writing.article import Language
 from demos.writing.draft import Brief, Candidate, Slot
@@ -22,6 +23,7 @@ from shared import chatml
 from shared.engine import ModelSpec
 from shared.messages import Image, Message, Part, Text, assistant, user
 
+Edit = Literal["rewrite", "expand", "shorten", "before", "after"]
 LETTERS = "ABCDEFGH"
 EXCERPT = 300  # characters of a paragraph that a question about it repeats
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -54,6 +56,15 @@ class _Prompts:
             return told
         return [*told, assistant(begun)] if prefill else [*told, assistant(begun), user(self._table["continue"])]
 
+    def reworded(self, edit: Edit, text: str, neighbour: str, wish: str) -> list[Message]:
+        """What is asked about the paragraph `text`; `neighbour` is the one before or behind it, where something is put between."""
+        before, behind = (text, neighbour) if edit == "after" else (neighbour, text)
+        name = "insert" if edit in ("before", "after") else edit
+        return [user(self._fill(name, text=text, before=before, behind=behind, wish=self._wish(wish)))]
+
+    def _wish(self, wish: str) -> str:
+        return self._fill("wish", wish=wish.strip().rstrip(".。")) if wish.strip() else ""
+
     def _task(self, name: str, brief: Brief, materials: Sequence[str]) -> str:
         wishes = self._fill("tone", tone=brief.tone.strip()) if brief.tone.strip() else ""
         wishes += self._table[f"length_{brief.length}"] if brief.length else ""
@@ -76,6 +87,9 @@ class XComposer2(_Prompts):
         self.places_begun = self._table["places_begun"]
         self.caption_begun = self._table["caption_begun"]
         self.choice_begun = self._table["choice_begun"]
+
+    def _wish(self, wish: str) -> str:
+        return wish.strip()
 
     def places(self, lines: Sequence[Piece], count: int | None, images: Sequence[Image], *, longest: int = 0) -> list[Message]:
         told = self._lines(lines, 0, least=0, longest=longest)

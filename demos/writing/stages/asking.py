@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from demos import turns
 from demos.writing.draft import Brief, Draft, Finder, Stage, Writers
 from demos.writing.events import Asked, WritingEvent, after
+from demos.writing.prompts import Edit
 from demos.writing.record import MOST_PROMPT, Call
 from demos.writing.similarity import Similarity
 from models.registry import Registry
@@ -82,7 +83,7 @@ class Asker:
     def can(self, capability: str) -> bool:
         return capability in self.spec.capabilities
 
-    def ask(self, stage: Stage, place: int | None, messages: Sequence[Message], sampling: Sampling, hear: Hear = _unheard) -> Reply:
+    def ask(self, stage: Stage | Edit, place: int | None, messages: Sequence[Message], sampling: Sampling, hear: Hear = _unheard) -> Reply:
         """The answer; `hear` gets its events as they come. Raises what the engine raises, and `Cancelled` when it was stopped."""
         prompt = self.prompt_text(messages)
         pieces: list[str] = []

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.writing.draft import Brief
@@ -237,6 +237,7 @@ ANSWERS = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(ANSWERS, min_size=1, max_size=12), st.none() | st.integers(0, 50), st.sampled_from([(WRITING,), (READS, SEES), (READS,)]))
 def test_whatever_is_answered_an_article_with_its_pictures_comes_of_it(answers: list[str], count: int | None, specs: Any) -> None:
     def answer(question: Question) -> str:
@@ -251,6 +252,7 @@ def test_whatever_is_answered_an_article_with_its_pictures_comes_of_it(answers: 
     assert len(desk.told(Chosen)) == len(slots)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(min_size=1, max_size=3000))
 def test_whatever_the_article_is_it_is_illustrated_or_refused(text: str) -> None:
     desk = Desk(lambda question: text if question.stage == "article" else sensible(question))
