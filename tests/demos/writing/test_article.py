@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.writing.article import LARGEST_SIDE, MOST_LINE, TOP, Article, Candidate, Credit, Picture, Section, fit, one_line, web_address
@@ -104,6 +104,7 @@ def test_an_article_that_cannot_be(values: dict[str, Any]) -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_fit_and_one_line_are_stable(text: str) -> None:
     assert fit(fit(text)) == fit(text)
     assert one_line(one_line(text)) == one_line(text)
@@ -111,6 +112,7 @@ def test_fit_and_one_line_are_stable(text: str) -> None:
 
 
 @given(articles())
+@settings(deadline=None)
 def test_blocks_have_everything_once(article: Article) -> None:
     found = list(article.blocks())
     assert sorted(one.key for one in found) == sorted(one.key for one in (*article.sections, *article.pictures))

@@ -135,7 +135,7 @@ def test_there_are_bounds() -> None:
 
 
 @given(articles(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_edits_keep_the_article_whole(made: Article, data: st.DataObject) -> None:
     """`Article` refuses what cannot be; beyond that, what was not deleted is still there."""
     for _ in range(data.draw(st.integers(1, 6))):

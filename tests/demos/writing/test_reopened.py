@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.writing import edits
@@ -81,6 +81,7 @@ def test_what_is_no_saved_article(content: bytes) -> None:
 
 
 @given(st.integers(0, 4000), st.binary(min_size=1, max_size=8))
+@settings(deadline=None)
 def test_a_damaged_zip_comes_back_whole_or_not_at_all(at: int, put: bytes) -> None:
     content = bytearray(exported(example(), "zip", FILES.get).content)
     content[at : at + len(put)] = put

@@ -16,6 +16,7 @@ from tests.demos.writing.articles import articles, example
 
 
 @given(articles())
+@settings(deadline=None)
 def test_both_ways(article: Article) -> None:
     assert loads(dumps(article)) == article
     assert dumps(loads(dumps(article).encode())) == dumps(article)
@@ -42,7 +43,7 @@ PLACES = _places(to_json(example()))[1:]
 
 
 @given(st.sampled_from(PLACES), json_values, st.sampled_from(["put", "drop", "add"]))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_what_was_changed_is_refused_or_written_the_same(place: tuple[Any, ...], value: Any, how: str) -> None:
     """Whatever is accepted is what `to_json` writes for it, to the type."""
     changed = json.loads(dumps(example()))

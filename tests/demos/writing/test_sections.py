@@ -100,7 +100,7 @@ def test_cut_anywhere_it_is_the_same(text: str, cuts: list[int]) -> None:
 
 
 @given(markdowns)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_word_is_lost(text: str) -> None:
     """Apart from a fence around all of it."""
     found = "".join(piece.source for piece in pieces(text))
@@ -109,6 +109,7 @@ def test_no_word_is_lost(text: str) -> None:
 
 
 @given(markdowns)
+@settings(deadline=None)
 def test_every_piece_can_be_a_section(text: str) -> None:
     found = sections(pieces(text), 3)
     assert [section.key for section in found] == list(range(3, 3 + len(found)))
@@ -116,6 +117,7 @@ def test_every_piece_can_be_a_section(text: str) -> None:
 
 
 @given(markdowns)
+@settings(deadline=None)
 def test_what_is_open_is_shown(text: str) -> None:
     """While a text comes in, what came of it is in `pieces` and `open`."""
     reader = Reader()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.writing import edits
@@ -63,6 +63,7 @@ def test_file_names_are_safe(title: str, name: str) -> None:
 
 
 @given(st.text(min_size=1))
+@settings(deadline=None)
 def test_any_title_makes_a_name(text: str) -> None:
     found = pieces(text)
     name = file_name(document(edits.begun(found, "en"), FILES.get), "zip")

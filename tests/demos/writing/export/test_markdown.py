@@ -46,7 +46,7 @@ def read_again(text: str) -> str:
 
 
 @given(markdowns)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_words_are_the_same_when_read_again(source: str) -> None:
     article = edits.begun(pieces(source), "zh")
     expected = "".join(words(tuple(block for section in article.sections for block in blocks(section))))
@@ -54,7 +54,7 @@ def test_words_are_the_same_when_read_again(source: str) -> None:
 
 
 @given(articles())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_nothing_in_an_article_is_html_or_a_picture_of_another_place(article: Article) -> None:
     text = markdown(ready(article))
     read_again(text)

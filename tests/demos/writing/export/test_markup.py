@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,10 +132,10 @@ def test_what_is_absurd_stays_as_text(text: str) -> None:
 
 
 @given(markdowns)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_words_stay_and_links_are_of_the_web(text: str) -> None:
     found = tree(text)
-    letters = re.findall(r"[正文强调墨b]", "".join(section.source for section in sections(pieces(text)) if section.kind == "paragraph"))
+    letters = "".join(section.source for section in sections(pieces(text)) if section.kind == "paragraph")
     shown = "".join(words(found))
     assert all(shown.count(letter) >= letters.count(letter) for letter in "正文强墨")
     assert all(not link or link.startswith(("http://", "https://")) for link in links(found))

@@ -76,7 +76,7 @@ def test_the_page_asks_for_nothing() -> None:
 
 
 @given(articles())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_any_article_is_a_valid_page(article: Article) -> None:
     tree = page(article)
     assert {str(one.tag) for one in tree.iter()} <= ELEMENTS
@@ -86,7 +86,7 @@ def test_any_article_is_a_valid_page(article: Article) -> None:
 
 
 @given(markdowns)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_markdown_is_a_valid_page(source: str) -> None:
     tree = page(edits.begun(pieces(source), "en"))
     assert {str(one.tag) for one in tree.iter()} <= ELEMENTS
