@@ -103,7 +103,7 @@ def move_picture(article: Article, key: int, after: int, to: int | None = None) 
     _expect_place(article, after)
     others = [one for one in article.pictures if one.key != key]
     there = [index for index, one in enumerate(others) if one.after == after]
-    at = len(others) if to is None or to >= len(there) else there[max(0, to)]
+    at = len(others) if to is None or max(0, to) >= len(there) else there[max(0, to)]
     return replace(article, pictures=(*others[:at], moved, *others[at:]))
 
 

@@ -53,6 +53,7 @@ def test_the_beginning() -> None:
         (lambda a: edits.move_picture(a, 5, 3), "题目 一。 二。 [乙] [丙] [甲] 三。"),
         (lambda a: edits.move_picture(a, 5, 3, 1), "题目 一。 二。 [乙] [甲] [丙] 三。"),
         (lambda a: edits.move_picture(a, 7, 3, 0), "题目 一。 [甲] 二。 [丙] [乙] 三。"),
+        (lambda a: edits.move_picture(a, 7, 4, -1), "题目 一。 [甲] 二。 [乙] 三。 [丙]"),
         (lambda a: edits.move_picture(a, 5, TOP), "[甲] 题目 一。 二。 [乙] [丙] 三。"),
         (lambda a: edits.delete_picture(a, 6), "题目 一。 [甲] 二。 [丙] 三。"),
         (lambda a: edits.caption(a, 6, ' "../x" \n'), '题目 一。 [甲] 二。 ["../x"] [丙] 三。'),

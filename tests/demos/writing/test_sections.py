@@ -90,6 +90,7 @@ def test_a_part_has_no_title() -> None:
 
 
 @given(markdowns, st.lists(st.integers(0, 300)))
+@settings(deadline=None)
 def test_cut_anywhere_it_is_the_same(text: str, cuts: list[int]) -> None:
     reader, at = Reader(), 0
     for cut in sorted(cuts):

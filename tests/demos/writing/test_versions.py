@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos.writing import edits
@@ -41,6 +41,7 @@ def test_the_shown_version_is_replaced_without_a_step() -> None:
 
 
 @given(st.lists(st.sampled_from(["edit", "undo", "redo"]), max_size=300))
+@settings(deadline=None)
 def test_versions_are_bounded(steps: list[str]) -> None:
     versions = Versions.of(article(0))
     for number, step in enumerate(steps, 1):
