@@ -164,8 +164,10 @@ class Picture:
 
     @property
     def alt(self) -> str:
-        """What is to be read in place of the picture: its own alt text, or the caption where it has none."""
-        return (self.shown.alt if self.shown else "") or self.caption
+        """What is to be read in place of the picture: its own alt text, or the caption where it has none, or what its author calls it."""
+        if self.shown is None:
+            return self.caption
+        return self.shown.alt or self.caption or self.shown.credit.title
 
 
 @dataclass(frozen=True, slots=True)

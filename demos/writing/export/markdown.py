@@ -1,7 +1,8 @@
 """An article as Markdown with its pictures beside it, in a zip.
 
 Written anew from what was read, so every mark in it is ours: a text that looks like HTML, a link or a picture is escaped and stays a text.
-`article.json` lies beside it, from which the article can be opened again.
+`article.json` lies beside it, from which the article can be opened again: with its record, so with what was asked and what material there
+was. Who gives the zip away gives that too.
 """
 
 from __future__ import annotations

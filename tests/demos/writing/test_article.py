@@ -127,6 +127,7 @@ def test_blocks_are_in_the_order_of_reading() -> None:
 def test_alt_is_the_caption_where_there_is_none() -> None:
     picture = Picture(1, TOP, "caption", (candidate(1, "alt"), candidate(2)), 0, "model")
     assert [replace(picture, chosen=at).alt for at in (0, 1, None)] == ["alt", "caption", "caption"]
+    assert Picture(1, TOP, "", (candidate(1, "", Credit(title="Mist")),), 0, "model").alt == "Mist"
 
 
 @pytest.mark.parametrize(("text", "length"), [("墨分五色。", 4), ("Ink and water's edge", 4), ("墨 ink 2", 3), ("，。", 0), ("墨ink水", 3)])
