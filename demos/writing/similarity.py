@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 K1, B = 1.2, 0.75
+CHINESE = "\u3040"  # from here on words are not divided by blanks
 _WORD = re.compile(r"[a-z0-9\u00c0-\u024f\u0400-\u04ff]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
@@ -41,7 +42,7 @@ def words(text: str) -> list[str]:
     """Latin words in lower case, without a plural's s; Chinese characters by themselves and in pairs."""
     found: list[str] = []
     for word in _WORD.findall(text.lower()):
-        if word[0] < "\u3040":
+        if word[0] < CHINESE:
             found.append(word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word)
         else:
             found += [*word, *(word[at : at + 2] for at in range(len(word) - 1))]

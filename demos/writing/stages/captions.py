@@ -1,13 +1,14 @@
 """What each picture is to show. InternLM-XComposer2 is asked in order, each time told the captions before; other models are asked about
 each picture by itself, several at once where a server answers. Knows no candidate.
 
-A caption that cannot be read is asked for once more, and then taken from the paragraph's own words, which is told.
+A caption that cannot be read, or that has nothing to do with the article, is asked for once more, and then taken from the paragraph's
+own words, which is told. Small models need that: SmolLM2-135M saw a glass building among bees.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from demos.writing.draft import Slot
 from demos.writing.events import AskedAgain, Captioned, Ruled, StageBegun, StageDone
 from demos.writing.prompts import General, XComposer2, prompts_of
 from demos.writing.sections import Piece
+from demos.writing.similarity import CHINESE, words
 from demos.writing.stages.asking import Asker, Reply, Work, seeded
 from demos.writing.stages.failing import Failures
 from models.registry import ENDPOINT_BACKENDS
@@ -26,12 +28,14 @@ from shared.errors import BadRequest, DemoError
 from shared.messages import Message
 
 DRAWN = Sampling(temperature=1.0, top_p=0.8, top_k=40, repetition_penalty=1.005, max_tokens=200, stop=('"',))  # the original's
-PLAIN = Sampling(temperature=0.6, max_tokens=300)
+PLAIN = Sampling(temperature=0.6, max_tokens=160)
+ENOUGH_WORDS = 20  # that an article has in a script, for a caption in it to be compared
 AT_ONCE = 4  # questions to one server
 LONGEST, FROM_TEXT, QUERY = 200, 60, 53  # characters; the last is what the original sent to its search
 _MARKED = re.compile(r"^[\s*_#>\-\d.)]*(?P<mark>[^\W\d_][^:：\n]{0,20})\s*[*_]*\s*[:：]\s*(?P<text>.+)$")
 _SENTENCE = re.compile(r"(?<=[。！？!?])|(?<=\.)\s")
 _MARKS = re.compile(r"[#>*_`|\[\]]+|^\s*(?:[-+•]|\d+[.)])\s", re.MULTILINE)
+_NUMBER = re.compile(r"^(?:\[\d+\]|<Seg\d+>)\s*")  # a paragraph's, repeated
 _QUOTES = "\"'“”‘’「」『』*_` "
 
 
@@ -86,12 +90,17 @@ def _quoting(prompts: XComposer2, lines: Sequence[Piece], earlier: Sequence[Slot
 
 def _apart(work: Work, asker: Asker, prompts: General, todo: Sequence[Slot], failures: Failures) -> None:
     lines = work.draft.paragraphs
+    told = frozenset(word for line in lines for word in words(line.source))
 
     def ask(place: int) -> _Answered:
         def prompt(first: int) -> list[Message]:
             return prompts.caption(lines[: place + 2] if first else lines, place, first=first)
 
-        return _asked(work, asker, place, PLAIN, prompt, lambda answer: read_marked(answer, prompts.caption_marks, prompts.query_marks))
+        return _asked(work, asker, place, PLAIN, prompt, read)
+
+    def read(answer: str) -> Caption | None:
+        caption = read_marked(answer, prompts.caption_marks, prompts.query_marks)
+        return caption if caption is not None and is_related(caption.text, told) else None
 
     with closing(_together(work, asker, [slot.place for slot in todo], ask)) as answers:
         for place, answer in answers:
@@ -174,6 +183,26 @@ def read_marked(answer: str, caption_marks: Sequence[str], query_marks: Sequence
     return Caption(text, query or text) if text else None
 
 
+def is_related(caption: str, article: Set[str]) -> bool:
+    """Whether a caption has one word at least in common with the article (as `words` finds them): one that has none is about something
+    else. In another script than the article's nothing can be said, and anything goes."""
+    for script in (_latin, _chinese):
+        own = {word for word in words(caption) if script(word)}
+        if own and sum(map(script, article)) >= ENOUGH_WORDS:
+            return not own.isdisjoint(article)
+    return True
+
+
+def _latin(word: str) -> bool:
+    """A long one: short ones are in any text."""
+    return word[0] < CHINESE and len(word) > 4
+
+
+def _chinese(word: str) -> bool:
+    """A pair: single characters are in any text."""
+    return word[0] >= CHINESE and len(word) == 2
+
+
 def of_paragraph(line: Piece) -> Caption:
     """The beginning of a paragraph as a caption."""
     plain = " ".join(_MARKS.sub(" ", line.source).split())
@@ -183,5 +212,5 @@ def of_paragraph(line: Piece) -> Caption:
 
 def _clean(text: str) -> str:
     """One line without quotation marks around it; nothing where it says nothing, or goes on without end."""
-    text = one_line(text).strip(_QUOTES)
+    text = _NUMBER.sub("", one_line(text)).strip(_QUOTES)
     return text if len(text) <= LONGEST and re.search(r"[^\W_]", text) else ""

@@ -17,7 +17,7 @@ from shared.messages import Message
 
 # The original draws its places; a general model is not asked to be inventive here.
 DRAWN = Sampling(temperature=1.0, top_p=0.8, top_k=40, repetition_penalty=1.005, max_tokens=200)
-SURE = Sampling(temperature=0.0, max_tokens=400)
+SURE = Sampling(temperature=0.0, max_tokens=160)
 SHORTER = (0, 240, 80, 30)  # characters of each paragraph that are told, until the prompt fits; 0: all
 PARAGRAPHS_A_PICTURE = 3  # where nobody and no model says how many
 MOST_BY_RULE = 6

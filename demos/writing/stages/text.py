@@ -16,6 +16,7 @@ from shared.events import Event, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Message
 
 OUTLINE_TOKENS = 400
+TOO_SURE, LIVELY, VARIED = 0.5, 0.7, 1.1  # temperatures, and a repetition penalty
 TOKENS: dict[Length, int] = {"": 4096, "short": 1024, "medium": 2048, "long": 4096}
 
 
@@ -70,7 +71,11 @@ def _article(work: Work, asker: Asker, begun: str) -> list[Message]:
 
 
 def _sampling(work: Work, own: Sampling, begun: str) -> Sampling:
-    """What goes on is drawn with another seed: the same one would begin the same draws anew in the middle of a sentence."""
+    """What goes on is drawn with another seed: the same one would begin the same draws anew in the middle of a sentence.
+
+    A model that is kept near greedy because it is small repeats itself in a long text (SmolLM2-135M at 0.1: one line 100 times)."""
+    if own.temperature < TOO_SURE:
+        own = replace(own, temperature=LIVELY, repetition_penalty=max(own.repetition_penalty, VARIED))
     return seeded(replace(own, max_tokens=TOKENS[work.brief.length]), work.seed(again=1 if begun else 0))
 
 

@@ -23,7 +23,7 @@ from demos.writing.events import (
     WritingEvent,
     after,
 )  # fmt: skip
-from shared.engine import Cancel, ModelSpec
+from shared.engine import Cancel, ModelSpec, Sampling
 from shared.errors import BadRequest
 from shared.messages import Image
 from tests.demos.writing.replaying import ARTICLE, BEES, READS, SEES, WRITING, Desk, Question, candidate, sensible
@@ -120,6 +120,13 @@ def test_tone_length_material_and_pictures_reach_the_model() -> None:
         assert desk.asked[0].messages[0].parts[0] == brief.images[0] and desk.asked[0].sampling.max_tokens == 1024
     desk = Desk(sensible, READS)
     assert desk.write(brief).reason == "done" and [event.why for event in desk.told(Ruled)] == ["images_unseen"]
+
+
+def test_a_model_that_is_kept_near_greedy_writes_a_little_more_freely() -> None:
+    for own, written in ((0.1, (0.7, 1.1)), (0.8, (0.8, 1.0))):
+        desk = Desk(sensible, replace(READS, sampling=Sampling(temperature=own)))
+        desk.write(EN)
+        assert (desk.asked[0].sampling.temperature, desk.asked[0].sampling.repetition_penalty) == written
 
 
 # ---- how many pictures -----------------------------------------------------------------------------------------------------

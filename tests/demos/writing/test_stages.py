@@ -14,7 +14,7 @@ from demos.writing.events import Captioned, Chosen, Rule
 from demos.writing.prompts import filled, general
 from demos.writing.sections import pieces
 from demos.writing.similarity import BM25, words
-from demos.writing.stages.captions import Caption, of_paragraph, read_begun, read_marked
+from demos.writing.stages.captions import Caption, is_related, of_paragraph, read_begun, read_marked
 from demos.writing.stages.choosing import read_letter
 from demos.writing.stages.places import numbers, open_places, segments, settled
 from tests.demos.writing.replaying import READS, SEES, WRITING, Desk, Question, Shelf, candidate, sensible
@@ -155,11 +155,33 @@ def test_the_trained_models_captions(answer: str, caption: str | None) -> None:
         ("Caption: \nSearch: bee", None),
         ("Search: bee", Caption("Search: bee", "bee")),
         ("", None),
+        ("[3] A bee", Caption("A bee", "A bee")),
     ],
 )
 def test_any_models_captions(answer: str, caption: Caption | None) -> None:
     prompts = general("en")
     assert read_marked(answer, prompts.caption_marks, prompts.query_marks) == caption
+
+
+LONG_EN = frozenset(words("Bees gather nectar among colourful meadow flowers " + " ".join(f"wordly{n}" for n in "abcdefghijklmnopqrstuvw")))
+LONG_ZH = frozenset(words("蜜蜂在花丛中采集花蜜，回到蜂巢后把花蜜酿成蜂蜜，冬天就靠它生活。"))
+
+
+@pytest.mark.parametrize(
+    ("caption", "article", "related"),
+    [
+        ("A flower up close", LONG_EN, True),
+        ("A building with a glass ceiling", LONG_EN, False),
+        ("It is so big", LONG_EN, True),
+        ("一座玻璃大楼", LONG_EN, True),
+        ("一座玻璃大楼", LONG_ZH, False),
+        ("一只采集花粉的蜂", LONG_ZH, True),
+        ("A building", LONG_ZH, True),
+        ("A building", frozenset({"bees"}), True),
+    ],
+)
+def test_a_caption_about_something_else_is_noticed(caption: str, article: frozenset[str], related: bool) -> None:
+    assert is_related(caption, article) == related
 
 
 def test_chinese_marks() -> None:
