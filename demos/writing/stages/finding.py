@@ -1,4 +1,4 @@
-"""Candidates for every caption. Which sources there are is the finder's business; here no picture comes twice into an article."""
+"""Candidates for every caption. Which sources there are, and in which order, is the finder's business."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from demos.writing.events import Found, StageBegun, StageDone
 from demos.writing.stages.asking import Work
 from demos.writing.stages.failing import Failures
 from shared.errors import DemoError
-
-MOST_ASKED = 40  # of a finder, for one place
 
 
 def candidates(work: Work) -> None:
@@ -28,10 +26,10 @@ def candidates(work: Work) -> None:
 
 
 def _found(work: Work, slot: Slot) -> tuple[Candidate, ...]:
-    """New ones first asked for: what earlier slots were offered is theirs, unless nothing else is there."""
-    taken = {one.image.sha256 for other in work.draft.slots or () if other.place != slot.place for one in other.candidates or ()}
-    wanted = work.brief.candidates
-    found = work.finder.find(slot.query or slot.caption, slot.caption, min(wanted + len(taken), MOST_ASKED), work.cancel)
-    once = list({one.image.sha256: one for one in reversed(found)}.values())[::-1]
-    fresh = [one for one in once if one.image.sha256 not in taken]
-    return tuple((fresh or once)[:wanted])
+    """One more for every other picture than are offered: what others take leaves enough, also where all of them find the same ones."""
+    wanted = work.brief.candidates + len(work.draft.slots or ()) - 1
+    found = work.finder.find(slot.query or slot.caption, slot.caption, wanted, work.cancel)
+    once: dict[str, Candidate] = {}
+    for one in found:
+        once.setdefault(one.image.sha256, one)
+    return tuple(once.values())[:wanted]

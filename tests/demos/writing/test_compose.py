@@ -26,7 +26,7 @@ from demos.writing.events import (
 from shared.engine import Cancel, ModelSpec, Sampling
 from shared.errors import BadRequest
 from shared.messages import Image
-from tests.demos.writing.replaying import ARTICLE, BEES, READS, SEES, WRITING, Desk, Question, candidate, sensible
+from tests.demos.writing.replaying import ARTICLE, BEES, READS, SEES, WRITING, Desk, Question, Shelf, candidate, sensible
 
 EN = BEES
 PLACES = (1, 4, 7)
@@ -127,6 +127,17 @@ def test_a_model_that_is_kept_near_greedy_writes_a_little_more_freely() -> None:
         desk = Desk(sensible, replace(READS, sampling=Sampling(temperature=own)))
         desk.write(EN)
         assert (desk.asked[0].sampling.temperature, desk.asked[0].sampling.repetition_penalty) == written
+
+
+def test_a_few_pictures_are_offered_to_all_and_each_is_used_once() -> None:
+    """A folder of six: what is offered for one place is not lost to the next one that it fits better."""
+    six = [candidate(name, alt=name) for name in "abcdef"]
+    desk = Desk(lambda question: "A" if question.stage == "choice" else sensible(question), READS, shelf=Shelf(lambda caption: six))
+    end = desk.write(EN)
+    assert [slot.candidates for slot in end.draft.slots or ()] == [tuple(six)] * 3
+    assert [slot.picture for slot in end.draft.slots or ()] == six[:3]
+    offered = [[letter for letter in "abcdef" if f". {letter}\n" in question.text] for question in desk.asked if question.stage == "choice"]
+    assert offered == [list("abcd"), list("bcde"), list("cdef")]
 
 
 # ---- how many pictures -----------------------------------------------------------------------------------------------------

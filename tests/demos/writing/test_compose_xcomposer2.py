@@ -118,7 +118,7 @@ def test_what_was_read_is_not_read_again(folder: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(folder)
     for stage in ("captions", "choice"):
         told = asked(events, stage)
-        assert len(told) == 3
+        assert len(told) >= 3  # more where an answer was no caption
         for before, event in pairwise(told):
             same = takewhile(lambda pair: pair[0] == pair[1], zip(before.call.prompt, event.call.prompt, strict=False))
             text = "".join(letter for letter, _ in same).split("<ImageHere>")[0]
