@@ -9,7 +9,7 @@ from functools import reduce
 
 import pytest
 
-from demos.writing.draft import STAGES, Brief, Draft, Stage
+from demos.writing.draft import STAGES, Brief, Draft, Slot, Stage
 from demos.writing.events import (
     Asked,
     Captioned,
@@ -93,12 +93,16 @@ def test_a_server_is_asked_for_several_captions_at_once() -> None:
 
 
 def test_a_model_that_answers_one_at_a_time_is_asked_so() -> None:
+    second = threading.Barrier(2)
+
     def answer(question: Question) -> str:
-        assert desk.running == ["reads"]
+        if question.stage == "captions":
+            with pytest.raises(threading.BrokenBarrierError):
+                second.wait(0.1)  # nobody comes meanwhile
+            second.reset()
         return sensible(question)
 
-    desk = Desk(answer, replace(READS, parallel=1))
-    assert desk.write(EN).reason == "done"
+    assert Desk(answer, replace(READS, parallel=1)).write(EN).reason == "done"
 
 
 def test_general_prompts_share_the_article_at_their_beginning() -> None:
@@ -159,6 +163,7 @@ def test_as_many_as_the_model_finds_fitting() -> None:
 def test_fifty_pictures_are_as_many_as_there_is_room_for() -> None:
     desk = Desk(sensible)
     end = desk.write(replace(EN, pictures=50))
+    assert "选择适合插入图像的6行" in desk.asked[1].text
     assert [slot.place for slot in end.draft.slots or ()] == [0, 1, 3, 4, 6, 7] and ("no_room", "6/50") in [
         (event.why, event.detail) for event in desk.told(Ruled)
     ]
@@ -239,6 +244,12 @@ def test_a_stopped_article_is_gone_on_with_where_it_was() -> None:
         assert [message.role for message in messages] == roles and messages[1].text == end.draft.text.rstrip()
 
 
+def test_a_blank_at_the_end_of_what_there_is_is_left_to_the_model() -> None:
+    desk = Desk(sensible)
+    assert desk.write(EN, Draft(text="# Bees \n\n", outline="Not approved")).draft.text == ARTICLE
+    assert desk.asked[0].messages[1].text == "# Bees" and "Not approved" not in desk.asked[0].text
+
+
 def test_an_outline_waits_for_a_person() -> None:
     desk = Desk(sensible)
     end = desk.write(replace(EN, outline=True))
@@ -261,6 +272,30 @@ def test_one_picture_can_be_made_again_and_the_others_stay(stage: Stage) -> None
     assert desk.stages()[asked:] == [one for one in ("captions", "choice") if STAGES.index(one) >= STAGES.index(stage)]
     assert len(desk.shelf.asked) - looked == (stage != "choice")
     assert not before & {question.sampling.seed for question in desk.asked[asked:]}
+
+
+@pytest.mark.parametrize("stage", ["captions", "choice"])
+def test_made_again_it_is_asked_as_the_first_time(stage: Stage) -> None:
+    """What comes later in the article is there already, and is not told."""
+    desk = Desk(sensible)
+    made = desk.write(EN).draft
+    before = [event.call.prompt for event in desk.told(Asked) if (event.call.stage, event.place) == (stage, PLACES[0])]
+    desk.write(EN, made.again(stage, PLACES[0]))
+    assert [event.call.prompt for event in desk.told(Asked) if event.call.stage == stage] == before
+
+
+def test_some_stages_alone() -> None:
+    desk = Desk(sensible)
+    end = desk.write(EN, only=("article", "places"))
+    assert end.reason == "done" and desk.stages() == ["article", "places"] and end.draft.slots == tuple(Slot(place) for place in PLACES)
+    end = desk.write(EN, Draft(text="# Half"), only=("places", "captions"))
+    assert end.draft == Draft(text="# Half") and len(desk.asked) == 2
+
+
+def test_new_candidates_are_chosen_among_anew() -> None:
+    made = Desk(sensible).write(EN).draft
+    found = after(made, Found(PLACES[0], (candidate("other"),))).slot(PLACES[0])
+    assert (found.chosen, found.by, found.picture, found.over) == (None, "", None, False)
 
 
 @pytest.mark.parametrize("stage", STAGES)

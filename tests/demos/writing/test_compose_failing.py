@@ -72,6 +72,13 @@ def test_two_captions_in_a_row_that_fail_end_the_stage_and_not_the_article() -> 
     assert Desk(sensible).write(EN, end.draft).reason == "done"
 
 
+def test_every_other_caption_that_fails_does_not_end_the_stage() -> None:
+    broken = failing("captions", RemoteFailure("Busy.", "Wait."), when=lambda question: desk.stages().count("captions") % 2 == 1)
+    desk = Desk(broken)
+    end = desk.write(replace(EN, pictures=6))
+    assert [slot.over for slot in end.draft.slots or ()] == [False, True] * 3 and desk.stages().count("captions") == 6
+
+
 def test_a_search_that_fails_and_one_that_finds_nothing() -> None:
     def give(caption: str) -> list[Candidate]:
         if "4" in caption:
@@ -107,6 +114,13 @@ def test_a_letter_outside_the_offer_is_asked_for_once_more_and_then_decided_by_w
         assert end.reason == "done" and (desk.told(Chosen)[0].by, desk.told(Chosen)[0].chosen) == (by, chosen)
         assert desk.told(AskedAgain) == [AskedAgain("choice", desk.told(Placed)[0].places[0], answers[0])]
         assert [event.why for event in desk.told(Ruled) if event.stage == "choice"] == ([] if by == "model" else ["outside_offer"])
+
+
+def test_what_is_asked_again_is_drawn_anew() -> None:
+    desk = Desk(nonsense("captions", "choice"))
+    desk.write(replace(EN, pictures=1, seed=1))
+    seeds = [question.sampling.seed for question in desk.asked]
+    assert seeds[2] != seeds[3] and seeds[4] != seeds[5] and None not in seeds
 
 
 def test_letters_are_offered_as_the_only_answers_where_the_model_can_be_held_to_them() -> None:
