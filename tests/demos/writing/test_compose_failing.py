@@ -18,6 +18,7 @@ from tests.demos.writing.replaying import (
     WRITING,
     Broken,
     Desk,
+    Question,
     Shelf,
     candidate,
     failing,
@@ -114,6 +115,27 @@ def test_a_letter_outside_the_offer_is_asked_for_once_more_and_then_decided_by_w
         assert end.reason == "done" and (desk.told(Chosen)[0].by, desk.told(Chosen)[0].chosen) == (by, chosen)
         assert desk.told(AskedAgain) == [AskedAgain("choice", desk.told(Placed)[0].places[0], answers[0])]
         assert [event.why for event in desk.told(Ruled) if event.stage == "choice"] == ([] if by == "model" else ["outside_offer"])
+
+
+def test_a_caption_about_something_else_is_asked_for_once_more() -> None:
+    long = " ".join(f"The {word}bees gather plenty of nectar." for word in "abcdefghijklmnopqrstuvwxyz")
+    given = iter(["Caption: A building with a glass ceiling", "Caption: Nectar in a cell"])
+
+    def answer(question: Question) -> str:
+        return long if question.stage == "article" else next(given) if question.stage == "captions" else sensible(question)
+
+    desk = Desk(answer, READS)
+    end = desk.write(replace(EN, pictures=1))
+    assert [slot.caption for slot in end.draft.slots or ()] == ["Nectar in a cell"] and not desk.told(Ruled)
+    assert [event.answer for event in desk.told(AskedAgain)] == ["Caption: A building with a glass ceiling"]
+
+
+@pytest.mark.parametrize("specs", [(WRITING,), (READS,)], ids=["trained", "general"])
+def test_a_caption_that_cannot_be_asked_for_is_the_paragraphs_own_words(specs: tuple[ModelSpec, ...]) -> None:
+    desk = Desk(failing("captions", BadRequest("Too long.", "Shorten it.")), *specs)
+    end = desk.write(EN)
+    assert end.reason == "done" and [slot.caption for slot in end.draft.slots or ()][0] == "Bees live in hives."
+    assert [(event.why, event.detail) for event in desk.told(Ruled)] == [("failed", "Too long. Shorten it.")] * 3
 
 
 def test_what_is_asked_again_is_drawn_anew() -> None:
