@@ -118,7 +118,7 @@ def test_a_letter_outside_the_offer_is_asked_for_once_more_and_then_decided_by_w
 
 
 def test_a_caption_about_something_else_is_asked_for_once_more() -> None:
-    long = " ".join(f"The {word}bees gather plenty of nectar." for word in "abcdefghijklmnopqrstuvwxyz")
+    long = " ".join(f"The {word}honeybees gather plenty of nectar." for word in "abcdefghijklmnopqrstuvwxyz")
     given = iter(["Caption: A building with a glass ceiling", "Caption: Nectar in a cell"])
 
     def answer(question: Question) -> str:
@@ -134,7 +134,7 @@ def test_a_caption_about_something_else_is_asked_for_once_more() -> None:
 def test_a_caption_that_cannot_be_asked_for_is_the_paragraphs_own_words(specs: tuple[ModelSpec, ...]) -> None:
     desk = Desk(failing("captions", BadRequest("Too long.", "Shorten it.")), *specs)
     end = desk.write(EN)
-    assert end.reason == "done" and [slot.caption for slot in end.draft.slots or ()][0] == "Bees live in hives."
+    assert end.reason == "done" and next(slot.caption for slot in end.draft.slots or ()) == "Bees live in hives."
     assert [(event.why, event.detail) for event in desk.told(Ruled)] == [("failed", "Too long. Shorten it.")] * 3
 
 
