@@ -109,9 +109,14 @@ def settled(answered: Sequence[int], lines: Sequence[Piece], count: int | None, 
 
 
 def open_places(lines: Sequence[Piece]) -> tuple[int, ...]:
-    """The paragraphs after which a picture may stand: lists, tables and code are whole, so never inside one; not between a heading and
-    its text. The title may have one."""
-    return tuple(at for at, line in enumerate(lines) if line.kind not in ("heading", "rule"))
+    """The paragraphs after which a picture may stand: lists, tables and code are whole, so never inside one; not between a heading, or
+    a line with a colon at its end, and what follows it. The title may have one."""
+    return tuple(at for at, line in enumerate(lines) if line.kind not in ("heading", "rule") and not _announces(lines, at))
+
+
+def _announces(lines: Sequence[Piece], at: int) -> bool:
+    """Whether a line says what the next one tells: `There are three reasons:`."""
+    return lines[at].kind == "paragraph" and lines[at].source.endswith((":", "：")) and at + 1 < len(lines)
 
 
 def _by_length(free: Sequence[int]) -> int:

@@ -17,7 +17,7 @@ from shared.messages import Message
 
 OUTLINE_TOKENS = 400
 TOO_SURE, LIVELY, VARIED = 0.5, 0.7, 1.1  # temperatures, and a repetition penalty
-TOKENS: dict[Length, int] = {"": 4096, "short": 1024, "medium": 2048, "long": 4096}
+TOKENS: dict[Length, int] = {"": 4096, "short": 640, "medium": 1536, "long": 4096}
 
 
 def outline(work: Work) -> None:

@@ -121,7 +121,7 @@ def test_tone_length_material_and_pictures_reach_the_model() -> None:
         assert (
             all(text in desk.asked[0].text for text in ("Bees", "cheerful", "Bees dance.")) and desk.asked[0].text.count("Bees dance") == 1
         )
-        assert desk.asked[0].messages[0].parts[0] == brief.images[0] and desk.asked[0].sampling.max_tokens == 1024
+        assert desk.asked[0].messages[0].parts[0] == brief.images[0] and desk.asked[0].sampling.max_tokens == 640
     desk = Desk(sensible, READS)
     assert desk.write(brief).reason == "done" and [event.why for event in desk.told(Ruled)] == ["images_unseen"]
 

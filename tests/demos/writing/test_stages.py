@@ -79,6 +79,10 @@ def test_pictures_never_stand_inside_lists_or_code_nor_below_a_heading() -> None
     assert rules((2, 5), MIXED, 2) == ((3, 6), ["not_open", "not_open"])
 
 
+def test_no_picture_stands_behind_a_colon() -> None:
+    assert open_places(pieces("Text.\n\nReasons:\n\n- one\n\n原因：\n\n第一。\n\nLast:")) == (0, 2, 4, 5)
+
+
 @pytest.mark.parametrize(
     ("answered", "count", "places", "told"),
     [
