@@ -83,13 +83,14 @@ def picture(path: Path) -> Image:
     return Image(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), *PICTURE)
 
 
-def xcomposer2(folder: Path) -> Path:
+def xcomposer2(folder: Path, side: int = 490) -> Path:
+    """With pictures of `side` by `side` pixels."""
     tokenizer = tokenizer_with("<s>", "</s>", XCOMPOSER2.end, XCOMPOSER2.start)
     tokenizer.bos_token = "<s>"
-    tower = CLIPVisionConfig(image_size=490, patch_size=14, **TOWER)
+    tower = CLIPVisionConfig(image_size=side, patch_size=14, **TOWER)
     config = XComposer2Config(
         vocab_size=len(tokenizer), num_hidden_layers=LAYERS, max_position_embeddings=8192, attention_bias=False, bos_token_id=1,
-        eos_token_id=2, rope_parameters={"rope_type": "default", "rope_theta": 1e6}, vision_config=tower.to_dict(), img_size=490,
+        eos_token_id=2, rope_parameters={"rope_type": "default", "rope_theta": 1e6}, vision_config=tower.to_dict(), img_size=side,
         projector_sizes=(TOWER["hidden_size"], DECODER["hidden_size"]), plora_rank=dict.fromkeys(KINDS, 32),
         plora_alpha=dict.fromkeys(KINDS, 32.0), architectures=["InternLMXComposer2ForCausalLM"], **DECODER,
     )  # fmt: skip

@@ -1,0 +1,35 @@
+"""Candidates for every caption. Which sources there are, and in which order, is the finder's business."""
+
+from __future__ import annotations
+
+from demos.writing.draft import Candidate, Slot
+from demos.writing.events import Found, StageBegun, StageDone
+from demos.writing.stages.asking import Work
+from demos.writing.stages.failing import Failures
+from shared.errors import DemoError
+
+
+def candidates(work: Work) -> None:
+    """Look for every captioned slot that was not looked for. Raises `Cancelled`; what fails is told, slot by slot."""
+    todo = [slot for slot in work.draft.slots or () if slot.caption and slot.candidates is None]
+    if not todo:
+        return
+    work.emit(StageBegun("candidates", "", len(todo)))
+    failures = Failures(work, "candidates")
+    try:
+        for slot in todo:
+            with failures.of(slot.place):
+                work.emit(Found(slot.place, _found(work, slot)))
+    except DemoError as error:
+        failures.rest([slot.place for slot in todo if work.draft.slot(slot.place).candidates is None], error)
+    work.emit(StageDone("candidates"))
+
+
+def _found(work: Work, slot: Slot) -> tuple[Candidate, ...]:
+    """One more for every other picture than are offered: what others take leaves enough, also where all of them find the same ones."""
+    wanted = work.brief.candidates + len(work.draft.slots or ()) - 1
+    found = work.finder.find(slot.query or slot.caption, slot.caption, wanted, work.cancel)
+    once: dict[str, Candidate] = {}
+    for one in found:
+        once.setdefault(one.image.sha256, one)
+    return tuple(once.values())[:wanted]
