@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from demos import components, render, reply, streaming, turns
+from demos.pictures.shelf import Shelf
 from demos.reply import Choices
 from demos.strings import Strings
 from demos.tab import App
@@ -15,7 +16,6 @@ from demos.turns import Conversation
 from demos.vision.desk import Desk
 from demos.vision.form import PictureForm
 from demos.vision.pdf import is_pdf
-from demos.vision.shelf import Shelf
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError
 from shared.events import TextDelta
@@ -23,7 +23,7 @@ from shared.events import TextDelta
 SECONDS = 0.05  # between two states of the answer
 
 
-def add(app: App, shelf: Shelf, first_model: Callable[[], str]) -> None:
+def add(app: App, shelf: Shelf[Desk], first_model: Callable[[], str]) -> None:
     """Declare the endpoint on the page being built; its components are seen by no visitor, and check that files are uploads."""
 
     def vision(

@@ -18,10 +18,10 @@ from typing import Any
 
 import gradio as gr
 
+from demos.pictures.serving import FETCHES, LOOKS, WORKERS
 from demos.security import from_our_page
 from demos.strings import LANGUAGES, Strings
 from demos.vision.examples import Example
-from demos.vision.serving import FETCHES, LOOKS, WORKERS
 from demos.vision.viewer import SLOW, Viewer
 
 SCRIPTS = [Path(__file__).with_name(name) for name in ("incoming.js", "viewer.js")]  # one function

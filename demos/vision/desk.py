@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from demos.pictures.images import Added, Pictures
 from demos.vision import pdf
-from demos.vision.images import Added, Pictures
 from demos.vision.pdf import Pdf
 from shared.errors import BadRequest, DemoError
 from shared.messages import DETAILS, Detail, Image

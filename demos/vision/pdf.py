@@ -22,8 +22,8 @@ from typing import Any
 
 import PIL.Image
 
-from demos.vision.images import Added, Pictures
-from demos.vision.intake import Clean, calling
+from demos.pictures.images import Added, Pictures
+from demos.pictures.intake import Clean, calling
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, ModelUnavailable
 

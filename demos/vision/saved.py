@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from demos import turns
+from demos.pictures.images import SHA256
 from demos.turns import Conversation
-from demos.vision.images import SHA256
 from shared.messages import DETAILS, Detail, Image, Message, Part, Text
 
 GONE = "(picture #{number} is gone)\n"

@@ -11,14 +11,16 @@ import gradio as gr
 from demos import parts, render, view
 from demos.conversation import QUICK, QUIET, ConversationTab
 from demos.labels import label
+from demos.pictures import serving
+from demos.pictures.fetch import Fetch
+from demos.pictures.shelf import Shelf, is_key
 from demos.strings import Strings
 from demos.tab import App, Tab
 from demos.turns import Conversation
 from demos.view import View
-from demos.vision import api, cards, examples, serving
-from demos.vision.fetch import Fetch
+from demos.vision import api, cards, examples
+from demos.vision.desk import Desk
 from demos.vision.form import PictureForm, pictures_of
-from demos.vision.shelf import Shelf, is_key
 from demos.vision.viewer import Viewer
 from shared.errors import DemoError
 from shared.messages import Image, Message
@@ -28,7 +30,7 @@ class VisionTab(ConversationTab):
     id = "vision"
     needs = "image"
 
-    def __init__(self, app: App, shelf: Shelf, viewer: Viewer) -> None:
+    def __init__(self, app: App, shelf: Shelf[Desk], viewer: Viewer) -> None:
         self.shelf, self.served = shelf, viewer
         super().__init__(app)
 
@@ -173,10 +175,10 @@ class VisionTab(ConversationTab):
 
 
 def build(app: App) -> None:
-    shelf = Shelf()
+    shelf = Shelf(Desk)
     app.ends.callback(shelf.close)
     viewer = Viewer(app, shelf, Fetch(offline=app.settings.offline))
-    app.routes.extend([*serving.routes(shelf, viewer, app.settings), examples.route()])
+    app.routes.extend([*serving.routes("/puyu/pictures", shelf, viewer.add, app.settings), examples.route()])
     tab = VisionTab(app, shelf, viewer)
     api.add(app, shelf, lambda: tab._model(""))
 

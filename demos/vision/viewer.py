@@ -14,15 +14,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from demos import render
+from demos.pictures.fetch import Fetch
+from demos.pictures.images import Added
+from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
 from demos.view import writable
 from demos.vision import cost, pdf
 from demos.vision.cost import Cost
 from demos.vision.desk import Desk
-from demos.vision.fetch import Fetch
-from demos.vision.images import Added
-from demos.vision.shelf import Shelf
 from models.memory.footprint import ENDPOINT_BACKENDS
 from shared.engine import Cancel, Cancelled, Progress
 from shared.errors import BadRequest, DemoError
@@ -37,7 +37,7 @@ Asked = Mapping[str, Any]
 
 
 class Viewer:
-    def __init__(self, app: App, shelf: Shelf, fetch: Fetch) -> None:
+    def __init__(self, app: App, shelf: Shelf[Desk], fetch: Fetch) -> None:
         self._app, self._shelf, self._fetch = app, shelf, fetch
 
     def now(self, asked: Asked, t: Strings) -> dict[str, Any]:

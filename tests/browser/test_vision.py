@@ -12,7 +12,7 @@ import pytest
 from tests.browser.conftest import App, Visitor
 from tests.browser.vision_page import File, Vision, picture
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import RED, near, opened
+from tests.demos.pictures.samples import RED, near, opened
 from tests.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.browser

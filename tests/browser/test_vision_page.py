@@ -18,7 +18,7 @@ from tests.browser.conftest import App
 from tests.browser.vision_page import File, Vision, picture
 from tests.browser.vision_scripts import TAG
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import bomb
+from tests.demos.pictures.samples import bomb
 
 pytestmark = pytest.mark.browser
 Look = Callable[..., Vision]

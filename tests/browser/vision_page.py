@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import PIL.Image
 from playwright.sync_api import Locator
 
-from tests.demos.vision.pictures import saved
+from tests.demos.pictures.samples import saved
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Visitor

@@ -15,12 +15,12 @@ import pytest
 from demos import cards, render
 from demos.chat.ui import ChatTab
 from demos.conversation import MOST_CHARACTERS, ConversationTab
+from demos.pictures.fetch import Fetch
+from demos.pictures.shelf import Shelf, is_key
 from demos.strings import Strings
 from demos.tab import App
 from demos.turns import Conversation
 from demos.vision.desk import Desk
-from demos.vision.fetch import Fetch
-from demos.vision.shelf import Shelf, is_key
 from demos.vision.ui import VisionTab
 from demos.vision.viewer import Viewer
 from models.backends.scripted import Scripted
@@ -28,7 +28,7 @@ from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, OnProgress
 from shared.messages import Image
 from shared.settings import Settings
-from tests.demos.vision.pictures import corners, saved
+from tests.demos.pictures.samples import corners, saved
 
 EN = Strings("en")
 BOTH = frozenset({"text", "image"})
@@ -132,14 +132,14 @@ def app(loaded: list[str]) -> Iterator[App]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path)
+def shelf(tmp_path: Path) -> Iterator[Shelf[Desk]]:
+    shelf = Shelf(Desk, tmp_path)
     yield shelf
     shelf.close()
 
 
 @pytest.fixture
-def vision(app: App, shelf: Shelf) -> VisionTab:
+def vision(app: App, shelf: Shelf[Desk]) -> VisionTab:
     return VisionTab(app, shelf, Viewer(app, shelf, Fetch(offline=True)))
 
 
@@ -150,13 +150,13 @@ def page(vision: VisionTab) -> Page:
     return page
 
 
-def desk(page: Page, shelf: Shelf) -> Desk:
+def desk(page: Page, shelf: Shelf[Desk]) -> Desk:
     found = shelf.find(page.key)
     assert found is not None
     return found
 
 
-def add(page: Page, shelf: Shelf, *widths: int) -> list[Image]:
+def add(page: Page, shelf: Shelf[Desk], *widths: int) -> list[Image]:
     for width in widths:
         desk(page, shelf).add(saved(corners((width, 9)), "PNG"), f"{width}.png")
     return [one.image for one in desk(page, shelf).draft]
@@ -170,7 +170,7 @@ def widths(page: Page, turn: int = -1) -> list[int]:
 
 
 @pytest.fixture(params=["chat", "vision"])
-def any_page(request: pytest.FixtureRequest, app: App, shelf: Shelf) -> Page:
+def any_page(request: pytest.FixtureRequest, app: App, shelf: Shelf[Desk]) -> Page:
     tab = ChatTab(app) if request.param == "chat" else VisionTab(app, shelf, Viewer(app, shelf, Fetch(offline=True)))
     page = Page(tab)
     page.open()
@@ -253,7 +253,7 @@ def test_a_reload_brings_it_back_and_anything_else_is_nothing(any_page: Page) ->
 # ---- pictures ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_question_takes_the_pictures_that_lie_ready(page: Page, shelf: Shelf) -> None:
+def test_a_question_takes_the_pictures_that_lie_ready(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30, 20)
     page.send("Which?")
     assert widths(page) == [30, 20] and desk(page, shelf).draft == () and page.answers == ["I see."]
@@ -262,13 +262,13 @@ def test_a_question_takes_the_pictures_that_lie_ready(page: Page, shelf: Shelf) 
     assert widths(page) == []
 
 
-def test_a_picture_and_no_question(page: Page, shelf: Shelf) -> None:
+def test_a_picture_and_no_question(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30)
     page.send("")
     assert page.shown["notice"] == {"text": EN("vision.no_question")} and len(desk(page, shelf).draft) == 1
 
 
-def test_a_question_that_is_not_asked_takes_nothing(page: Page, shelf: Shelf) -> None:
+def test_a_question_that_is_not_asked_takes_nothing(page: Page, shelf: Shelf[Desk]) -> None:
     """Enter while an answer is being written, or while a model is loaded."""
     add(page, shelf, 30)
     with page.tab.running.turn("a page"):
@@ -278,14 +278,14 @@ def test_a_question_that_is_not_asked_takes_nothing(page: Page, shelf: Shelf) ->
     assert len(desk(page, shelf).draft) == 1
 
 
-def test_a_picture_that_went_meanwhile_is_told_and_the_others_wait(page: Page, shelf: Shelf) -> None:
+def test_a_picture_that_went_meanwhile_is_told_and_the_others_wait(page: Page, shelf: Shelf[Desk]) -> None:
     images = add(page, shelf, 30, 20)
     Path(images[0].path).unlink()
     page.send("Which?")
     assert "not there any more" in page.error and page.conversation == () and len(desk(page, shelf).draft) == 2
 
 
-def test_a_model_that_only_reads_is_refused_before_it_is_loaded(page: Page, shelf: Shelf, loaded: list[str]) -> None:
+def test_a_model_that_only_reads_is_refused_before_it_is_loaded(page: Page, shelf: Shelf[Desk], loaded: list[str]) -> None:
     """And after another one is chosen, the same question is asked again."""
     add(page, shelf, 30)
     page.choose("reads")
@@ -296,7 +296,7 @@ def test_a_model_that_only_reads_is_refused_before_it_is_loaded(page: Page, shel
     assert page.answers == ["I see."] and widths(page) == [30]
 
 
-def test_retry_and_edit_keep_the_pictures_and_a_press_on_them_is_nobody_s(page: Page, shelf: Shelf) -> None:
+def test_retry_and_edit_keep_the_pictures_and_a_press_on_them_is_nobody_s(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30)
     page.send("What?")
     assert page.tab._form(page.tab._values(tuple(page.settings))).log(page.conversation, EN).turns == [render.NOBODY, 0, 0, 0]
@@ -309,7 +309,7 @@ def test_retry_and_edit_keep_the_pictures_and_a_press_on_them_is_nobody_s(page: 
         assert len(page.conversation) == 1 and widths(page) == [30]
 
 
-def test_undo_puts_the_pictures_back_in_their_place(page: Page, shelf: Shelf) -> None:
+def test_undo_puts_the_pictures_back_in_their_place(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30, 20)
     page.send("Which?")
     add(page, shelf, 10)
@@ -318,7 +318,7 @@ def test_undo_puts_the_pictures_back_in_their_place(page: Page, shelf: Shelf) ->
     assert page.shown["composer"].value == "Which?"
 
 
-def test_a_new_conversation_has_a_new_key_and_the_old_one_s_pictures_are_gone(page: Page, shelf: Shelf) -> None:
+def test_a_new_conversation_has_a_new_key_and_the_old_one_s_pictures_are_gone(page: Page, shelf: Shelf[Desk]) -> None:
     (image,) = add(page, shelf, 30)
     page.send("What?")
     before = page.key
@@ -327,7 +327,7 @@ def test_a_new_conversation_has_a_new_key_and_the_old_one_s_pictures_are_gone(pa
     assert shelf.find(before) is None and page.shown["viewer"]["key"] == page.key and page.shown["saved"]["settings"]["key"] == page.key
 
 
-def test_a_reload_finds_the_pictures_and_another_browser_does_not(page: Page, shelf: Shelf) -> None:
+def test_a_reload_finds_the_pictures_and_another_browser_does_not(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30)
     page.send("What?")
     add(page, shelf, 20)
@@ -339,7 +339,7 @@ def test_a_reload_finds_the_pictures_and_another_browser_does_not(page: Page, sh
     assert other.key != page.key and other.conversation == ()
 
 
-def test_two_pages_of_one_browser_share_a_conversation_until_both_have_left_it(page: Page, shelf: Shelf) -> None:
+def test_two_pages_of_one_browser_share_a_conversation_until_both_have_left_it(page: Page, shelf: Shelf[Desk]) -> None:
     (image,) = add(page, shelf, 30)
     page.send("What?")
     second, third = Page(page.tab, "second"), Page(page.tab, "third")
@@ -354,13 +354,13 @@ def test_two_pages_of_one_browser_share_a_conversation_until_both_have_left_it(p
     assert not Path(image.path).exists()
 
 
-def test_after_a_restart_the_texts_are_there_and_it_goes_on(page: Page, shelf: Shelf, app: App, tmp_path: Path) -> None:
+def test_after_a_restart_the_texts_are_there_and_it_goes_on(page: Page, shelf: Shelf[Desk], app: App, tmp_path: Path) -> None:
     add(page, shelf, 30)
     page.send("What?")
     kept = json.loads(json.dumps(page.shown["saved"]))
     shelf.close()
     (tmp_path / "new").mkdir()
-    new = Shelf(tmp_path / "new")
+    new = Shelf(Desk, tmp_path / "new")
     later = Page(VisionTab(app, new, Viewer(app, new, Fetch(offline=True))))
     later.open(kept)
     assert widths(later) == [] and "is gone" in later.conversation[0].question.text and later.shown["title"] == {"text": "What?"}
@@ -370,7 +370,7 @@ def test_after_a_restart_the_texts_are_there_and_it_goes_on(page: Page, shelf: S
     new.close()
 
 
-def test_a_page_whose_pictures_were_removed_goes_on(page: Page, shelf: Shelf) -> None:
+def test_a_page_whose_pictures_were_removed_goes_on(page: Page, shelf: Shelf[Desk]) -> None:
     """It was open for longer than they are kept."""
     add(page, shelf, 30)
     page.send("What?")
@@ -382,7 +382,7 @@ def test_a_page_whose_pictures_were_removed_goes_on(page: Page, shelf: Shelf) ->
     assert widths(page) == [20] and len(page.answers) == 3
 
 
-def test_a_question_may_be_quicker_than_the_page(vision: VisionTab, shelf: Shelf) -> None:
+def test_a_question_may_be_quicker_than_the_page(vision: VisionTab, shelf: Shelf[Desk]) -> None:
     page = Page(vision)
     page.send("Hello")
     mine = page.key
@@ -391,7 +391,7 @@ def test_a_question_may_be_quicker_than_the_page(vision: VisionTab, shelf: Shelf
     assert page.key == mine and page.shown["viewer"]["key"] == mine and page.answers == ["I see."]
 
 
-def test_an_example_brings_its_pictures_and_the_visitor_s_own_wait(page: Page, shelf: Shelf) -> None:
+def test_an_example_brings_its_pictures_and_the_visitor_s_own_wait(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30)
     page.call(page.tab.on_example, Event(data={"id": "compare"}))  # type: ignore[attr-defined]
     assert len(widths(page)) == 2 and page.answers == ["I see."]
@@ -401,7 +401,7 @@ def test_an_example_brings_its_pictures_and_the_visitor_s_own_wait(page: Page, s
     assert len(page.conversation) == 1
 
 
-def test_many_pages_at_once_keep_apart(vision: VisionTab, shelf: Shelf) -> None:
+def test_many_pages_at_once_keep_apart(vision: VisionTab, shelf: Shelf[Desk]) -> None:
     pages = [Page(vision, f"page {n}") for n in range(6)]
 
     def visit(page: Page, width: int) -> None:

@@ -20,9 +20,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from demos import app
+from demos.pictures.shelf import PREFIX
 from demos.tab import App
 from demos.vision.examples import FOLDER
-from demos.vision.shelf import PREFIX
 from models.backends.scripted import Scripted
 from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Sampling, ToolSpec
@@ -30,7 +30,7 @@ from shared.events import Event
 from shared.messages import Image, Message, Text, system
 from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import animated, bomb, corners, saved
+from tests.demos.pictures.samples import animated, bomb, corners, saved
 
 ROOT = Path(__file__).parents[3]
 REPLY = "A cat lies on a red chair. " * 4

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
+from demos.pictures.fetch import Fetch
+from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
 from demos.vision import cards
-from demos.vision.fetch import Fetch
-from demos.vision.shelf import Shelf
+from demos.vision.desk import Desk
 from demos.vision.viewer import SLOW, Viewer
 from models.registry import Registry
 from shared.engine import Cancel, ModelSpec, OnProgress
 from shared.settings import Settings
-from tests.demos.vision.pictures import animated
+from tests.demos.pictures.samples import animated
 
 GONE = {"error": "This conversation is not open any more. Reload the page."}
 
@@ -60,14 +61,14 @@ class Request:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path)
+def shelf(tmp_path: Path) -> Iterator[Shelf[Desk]]:
+    shelf = Shelf(Desk, tmp_path)
     yield shelf
     shelf.close()
 
 
 @pytest.fixture
-def viewer(shelf: Shelf) -> Watched:
+def viewer(shelf: Shelf[Desk]) -> Watched:
     viewer = Watched(App(Registry([], files=NoFiles()), Settings()), shelf, Fetch(offline=True))
     viewer.threads = []
     return viewer
@@ -86,7 +87,7 @@ def test_anything_may_be_sent(viewer: Watched, asked: Any) -> None:
     assert now(viewer, asked) == do(viewer, asked) == GONE
 
 
-def test_the_page_s_language_is_used(viewer: Watched, shelf: Shelf) -> None:
+def test_the_page_s_language_is_used(viewer: Watched, shelf: Shelf[Desk]) -> None:
     key = shelf.new_key()
     shelf.open(key).add(animated())
     for language in ("en", "zh"):
@@ -94,14 +95,14 @@ def test_the_page_s_language_is_used(viewer: Watched, shelf: Shelf) -> None:
     assert now(viewer, {"key": key, "lang": "xx"})["draft"][0]["notes"] == [Strings("en")("vision.note_first_frame")]
 
 
-def test_another_site_s_page_changes_nothing(viewer: Watched, shelf: Shelf) -> None:
+def test_another_site_s_page_changes_nothing(viewer: Watched, shelf: Shelf[Desk]) -> None:
     key = shelf.new_key()
     desk = shelf.open(key)
     assert do(viewer, {"key": key, "do": "detail", "detail": "low"}, **{"sec-fetch-site": "cross-site"}) == GONE and desk.detail == "auto"
     assert do(viewer, {"key": key, "do": "detail", "detail": "low"}, **{"sec-fetch-site": "same-origin"})["detail"] == "low"
 
 
-def test_nobody_waits_for_those_who_fetch(viewer: Watched, shelf: Shelf) -> None:
+def test_nobody_waits_for_those_who_fetch(viewer: Watched, shelf: Shelf[Desk]) -> None:
     key = shelf.new_key()
     shelf.open(key)
     now(viewer, {"key": key})

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demos.pictures.images import Added, Pictures
+from demos.pictures.intake import Limits
 from demos.vision import desk as desk_module
 from demos.vision import pdf
 from demos.vision.desk import Desk
-from demos.vision.images import Added, Pictures
-from demos.vision.intake import Limits
 from shared.errors import BadRequest
 from shared.messages import DETAILS, Image
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import animated, corners, saved
+from tests.demos.pictures.samples import animated, corners, saved
 
 
 @pytest.fixture

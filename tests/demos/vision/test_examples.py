@@ -8,10 +8,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from demos.pictures.intake import clean
 from demos.strings import texts
 from demos.vision import examples
 from demos.vision.examples import EXAMPLES, FOLDER, named
-from demos.vision.intake import clean
 
 PICTURES = sorted({name for example in EXAMPLES for name in example.pictures})
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demos import render, turns
+from demos.pictures.images import Pictures
 from demos.strings import Strings
 from demos.turns import Conversation, Turn
 from demos.vision.desk import Desk
 from demos.vision.form import PictureForm, boxes_of, pictures_of
-from demos.vision.images import Pictures
 from models.qwen_sizes import PUBLISHED
 from shared.messages import DETAILS, Image, Message, Text, user
+from tests.demos.pictures.samples import corners, saved
 from tests.demos.test_turns import anything
-from tests.demos.vision.pictures import corners, saved
 
 EN, ZH = Strings("en"), Strings("zh")
 KEY = "0123456789abcdef" * 2

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demos.pictures.images import Pictures
+from demos.pictures.intake import Limits
 from demos.vision import pdf
-from demos.vision.images import Pictures
-from demos.vision.intake import Limits
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import opened
+from tests.demos.pictures.samples import opened
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demos.pictures.fetch import Fetch
+from demos.pictures.images import Pictures
+from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
 from demos.vision.desk import Desk
-from demos.vision.fetch import Fetch
-from demos.vision.images import Pictures
-from demos.vision.shelf import Shelf
 from demos.vision.viewer import MOST_SENT, Viewer, known_costs
 from demos.web import Web
 from models.backends import transformers_local
@@ -28,8 +28,8 @@ from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress
 from shared.messages import DETAILS, Detail, Image, Message, Text
 from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
+from tests.demos.pictures.samples import animated, bomb, corners, saved
 from tests.demos.test_turns import anything
-from tests.demos.vision.pictures import animated, bomb, corners, saved
 from tests.seeing_models import native_folder
 from tests.servers import Served, Server
 
@@ -60,7 +60,7 @@ class NoFiles:
 class Page:
     """A visitor's page: its key, and what it asks."""
 
-    def __init__(self, shelf: Shelf, app: App, fetch: Fetch) -> None:
+    def __init__(self, shelf: Shelf[Desk], app: App, fetch: Fetch) -> None:
         self.shelf, self.app = shelf, app
         self.key = shelf.new_key()
         self.desk: Desk = shelf.open(self.key)
@@ -96,14 +96,14 @@ def registry(loaded: list[str]) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path)
+def shelf(tmp_path: Path) -> Iterator[Shelf[Desk]]:
+    shelf = Shelf(Desk, tmp_path)
     yield shelf
     shelf.close()
 
 
 @pytest.fixture
-def page(shelf: Shelf, registry: Registry) -> Page:
+def page(shelf: Shelf[Desk], registry: Registry) -> Page:
     return Page(shelf, App(registry, Settings(), "sees"), Fetch(offline=True))
 
 
@@ -176,7 +176,7 @@ def test_a_frame_that_is_none(page: Page, box: Any) -> None:
     assert "frame" in answer["error"] and ids(answer) == [image]
 
 
-def test_a_part_of_a_picture_that_is_not_there(page: Page, shelf: Shelf, registry: Registry) -> None:
+def test_a_part_of_a_picture_that_is_not_there(page: Page, shelf: Shelf[Desk], registry: Registry) -> None:
     """Nor of one that another visitor has."""
     other = Page(shelf, page.app, Fetch(offline=True))
     theirs = ids(other.add())[0]
@@ -209,7 +209,7 @@ def test_a_pdf_is_put_away(page: Page) -> None:
     assert page.do("close_pdf")["pdf"] is None and "error" not in page.do("close_pdf")
 
 
-def test_an_address_is_fetched(shelf: Shelf, registry: Registry) -> None:
+def test_an_address_is_fetched(shelf: Shelf[Desk], registry: Registry) -> None:
     with Server({"/cat.png": Served(PNG), "/page": Served(b"<html>", headers={"Content-Type": "text/html"})}) as server:
         page = Page(shelf, App(registry, Settings(), "sees"), Fetch(web=Web({server.url: server.url}, 1_000_000)))
         assert page.do("url", address=f"{server.url}/cat.png")["draft"][0]["name"] == "cat.png"
@@ -222,7 +222,7 @@ def test_an_address_is_fetched(shelf: Shelf, registry: Registry) -> None:
 
 @pytest.mark.parametrize(("public", "language", "told"), [(False, "en", "404"), (True, "en", "log"), (True, "zh", "日志")])
 def test_a_server_that_fails_is_told_to_whom_it_may_concern(
-    shelf: Shelf, registry: Registry, caplog: pytest.LogCaptureFixture, public: bool, language: Any, told: str
+    shelf: Shelf[Desk], registry: Registry, caplog: pytest.LogCaptureFixture, public: bool, language: Any, told: str
 ) -> None:
     """Strangers are told that the log says why; then it does."""
     t = Strings(language)
@@ -269,7 +269,7 @@ hostile = st.dictionaries(st.sampled_from(FIELDS), anything | st.lists(st.floats
 @settings(deadline=None, max_examples=100)
 def test_anything_may_be_asked(tmp_path_factory: pytest.TempPathFactory, what: str, asked: dict[str, Any]) -> None:
     """Never a failure of ours, and the picture that lies there stays unless it was removed."""
-    shelf, registry = Shelf(tmp_path_factory.mktemp("shelf")), Registry([SEES], files=NoFiles())
+    shelf, registry = Shelf(Desk, tmp_path_factory.mktemp("shelf")), Registry([SEES], files=NoFiles())
     page = Page(shelf, App(registry, Settings(), "sees"), Fetch(offline=True))
     page.add()
     answer = page.viewer.do({"do": what, **asked, "key": page.key}, EN)
@@ -290,7 +290,7 @@ def test_half_a_character_reaches_no_page(page: Page) -> None:
 
 
 def test_a_failure_of_ours_is_logged_and_told_as_that(
-    shelf: Shelf, registry: Registry, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    shelf: Shelf[Desk], registry: Registry, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     class Broken(Pictures):
         def crop(self, image: Image, box: tuple[float, float, float, float]) -> Any:
@@ -393,7 +393,7 @@ def test_a_busy_model_is_not_waited_for_long(page: Page, registry: Registry) -> 
     narrow.close()
 
 
-def test_a_real_model_that_sees(tmp_path: Path, shelf: Shelf) -> None:
+def test_a_real_model_that_sees(tmp_path: Path, shelf: Shelf[Desk]) -> None:
     """A small picture is one tile to it, a large one several, each by how much longer the prompt becomes."""
     folder = native_folder(tmp_path / "model", "internvl")
 

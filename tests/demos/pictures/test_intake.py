@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL.PngImagePlugin import PngInfo
 
+from demos.pictures import intake
+from demos.pictures.intake import Limits, clean
 from demos.strings import texts
-from demos.vision import intake
-from demos.vision.intake import Limits, clean
 from shared.errors import BadRequest
-from tests.demos.vision import pictures
-from tests.demos.vision.pictures import BLUE, GREEN, RED, WHITE, animated, corners, deep_png, near, opened, saved
+from tests.demos.pictures import samples as pictures
+from tests.demos.pictures.samples import BLUE, GREEN, RED, WHITE, animated, corners, deep_png, near, opened, saved
 
 SECRET = b"51 degrees north"
 pairs = st.sampled_from([(format, mode) for format, modes in pictures.SAVED_AS.items() for mode in modes])

@@ -1,7 +1,7 @@
 """A picture (or a PDF) by its address: one careful GET.
 
 Scheme, addresses, redirects and proxies are `demos.web`'s to judge; here the whole is bounded in time, and what comes back must be
-a picture by its content, whatever the server calls it. Knows no folder: what was fetched goes through `demos.vision.intake`.
+a picture by its content, whatever the server calls it. Knows no folder: what was fetched goes through `demos.pictures.intake`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from demos.vision.intake import Limits
+from demos.pictures.intake import Limits
 from demos.web import Forbidden, NameNotFound, Page, Web, WebFailure
 from shared.engine import Cancel
 from shared.errors import BadRequest, RemoteFailure

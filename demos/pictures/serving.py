@@ -1,5 +1,5 @@
-"""Pictures over HTTP: `GET puyu/pictures/<key>/<sha256>` (with `?small` a thumbnail), and `POST puyu/pictures/<key>?name=…` with a
-file as its body. Knows no component.
+"""Pictures over HTTP: `GET <prefix>/<key>/<sha256>` (with `?small` a thumbnail), and `POST <prefix>/<key>?name=…` with a file as its
+body. Knows no component, nor what is done with a file: each tab that has pictures says so, and has a prefix of its own.
 
 The key of a conversation is a secret of its page, made by the page's own handlers; who brings another finds nothing. An upload goes
 from the socket into the conversation's folder, and nowhere else.
@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from demos.pictures.intake import Limits
+from demos.pictures.shelf import Shelf
 from demos.security import from_our_page
-from demos.strings import strings_for
-from demos.vision.intake import Limits
-from demos.vision.shelf import Shelf
-from demos.vision.viewer import Viewer
+from demos.strings import Strings, strings_for
 from shared.errors import BadRequest
 from shared.settings import Settings
 
@@ -35,20 +36,24 @@ LOOKS = ThreadPoolExecutor(8, thread_name_prefix="pictures-look")
 FETCHES = ThreadPoolExecutor(16, thread_name_prefix="pictures-fetch")
 
 
+Take = Callable[[str, bytes, str, Strings], Mapping[str, Any]]  # key, content, name: what the page is told
+
+
 def routes(
-    shelf: Shelf, viewer: Viewer, settings: Settings, limits: Limits = Limits(), *, bodies: int = MOST_BODIES, seconds: float = BODY_SECONDS
-) -> list[BaseRoute]:
+    prefix: str, shelf: Shelf[Any], taken: Take, settings: Settings, limits: Limits = Limits(), *, bodies: int = MOST_BODIES,
+    seconds: float = BODY_SECONDS,
+) -> list[BaseRoute]:  # fmt: skip
     places = asyncio.Semaphore(bodies)
 
     async def show(request: Request) -> Response:
-        desk = shelf.find(request.path_params["key"])
-        image = desk.pictures.find(request.path_params["sha"]) if desk is not None else None
-        if desk is None or image is None:
+        held = shelf.find(request.path_params["key"])
+        image = held.pictures.find(request.path_params["sha"]) if held is not None else None
+        if held is None or image is None:
             raise HTTPException(404)
         path = Path(image.path)
         if "small" in request.query_params:
             try:
-                path = await asyncio.get_running_loop().run_in_executor(LOOKS, desk.pictures.thumbnail, image, SMALL)
+                path = await asyncio.get_running_loop().run_in_executor(LOOKS, held.pictures.thumbnail, image, SMALL)
             except BadRequest as error:  # removed meanwhile
                 raise HTTPException(404) from error
         return FileResponse(path, headers={"Cache-Control": "private, max-age=3600"})  # the name is the content's own
@@ -60,10 +65,10 @@ def routes(
         t, ours = strings_for(request, settings), shelf.find(key) is not None
         async with places if ours else contextlib.nullcontext():
             content = await _body(request, limits.file, seconds, kept=ours)
-            told = await asyncio.get_running_loop().run_in_executor(WORKERS, viewer.add, key, content, name, t)
+            told = await asyncio.get_running_loop().run_in_executor(WORKERS, taken, key, content, name, t)
         return JSONResponse(told)
 
-    return [Route("/puyu/pictures/{key}/{sha}", show, methods=["GET"]), Route("/puyu/pictures/{key}", take, methods=["POST"])]
+    return [Route(f"{prefix}/{{key}}/{{sha}}", show, methods=["GET"]), Route(f"{prefix}/{{key}}", take, methods=["POST"])]
 
 
 async def _body(request: Request, most: int, seconds: float, *, kept: bool) -> bytes:

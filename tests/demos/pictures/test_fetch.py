@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from demos.vision.fetch import MOST_ADDRESS, Fetch, name_of
-from demos.vision.intake import Limits
+from demos.pictures.fetch import MOST_ADDRESS, Fetch, name_of
+from demos.pictures.intake import Limits
 from demos.web import Web
 from shared.engine import Cancel
 from shared.errors import BadRequest, RemoteFailure
-from tests.demos.vision.pictures import corners, saved
+from tests.demos.pictures.samples import corners, saved
 from tests.servers import Served, Server
 
 PNG = saved(corners(), "PNG")

@@ -2,7 +2,7 @@
 
 What a file is, its content says, never its name. Size is judged before anything is decoded, so a small file that claims
 gigapixels costs nothing. Colours are taken to sRGB by the profile in the file, clear parts are laid on white, 16 bit becomes 8, and
-what is larger than any model looks at is made smaller. How it was taken is kept (`demos.vision.exif`); everything else in the file is
+what is larger than any model looks at is made smaller. How it was taken is kept (`demos.pictures.exif`); everything else in the file is
 left behind: where that was, comments, previews. What was given up that people can see is told by `notes`.
 
 Decoding happens in this process, by Pillow and the libraries in its wheel. Knows no folder and no conversation.
@@ -24,7 +24,7 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
 
-from demos.vision import exif
+from demos.pictures import exif
 from shared.errors import BadRequest, OutOfMemory
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # no others: they run outside programs, or are seldom checked

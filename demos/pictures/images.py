@@ -1,7 +1,7 @@
 """The pictures of one conversation: files in a folder of its own, each under the sha256 of its content.
 
 Nothing half-written is ever seen there, the same picture added twice is one file, and the folder goes with the conversation.
-Knows neither Gradio nor models, nor where its folder lies (`demos.vision.shelf`). What comes in is made safe by `demos.vision.intake`.
+Knows neither Gradio nor models, nor where its folder lies (`demos.pictures.shelf`). What comes in is made safe by `demos.pictures.intake`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from demos.vision.intake import BROKEN, Clean, Limits, Note, calling, clean
+from demos.pictures.intake import BROKEN, Clean, Limits, Note, calling, clean
 from shared.errors import BadRequest
 from shared.messages import Image, Message, Text
 

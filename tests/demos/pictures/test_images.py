@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demos.vision import images
-from demos.vision.images import Pictures
-from demos.vision.intake import Limits
+from demos.pictures import images
+from demos.pictures.images import Pictures
+from demos.pictures.intake import Limits
 from shared.errors import BadRequest
 from shared.messages import Image, Text
-from tests.demos.vision.pictures import BLUE, GREEN, RED, WHITE, animated, corners, near, opened, saved
+from tests.demos.pictures.samples import BLUE, GREEN, RED, WHITE, animated, corners, near, opened, saved
 
 
 def png(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (40, 30)) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL.TiffImagePlugin import IFDRational
 
-from demos.vision import exif
+from demos.pictures import exif
 from models.facts.picture import facts_of
 
 DETAILS, GPS = 0x8769, 0x8825

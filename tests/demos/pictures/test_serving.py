@@ -17,18 +17,19 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from demos.pictures import serving
+from demos.pictures.fetch import Fetch
+from demos.pictures.intake import Limits
+from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
-from demos.vision import serving
-from demos.vision.fetch import Fetch
-from demos.vision.intake import Limits
-from demos.vision.shelf import Shelf
+from demos.vision.desk import Desk
 from demos.vision.viewer import Viewer
 from models.registry import Registry
 from shared.engine import Cancel, ModelSpec, OnProgress
 from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
-from tests.demos.vision.pictures import animated, bomb, corners, opened, saved
+from tests.demos.pictures.samples import animated, bomb, corners, opened, saved
 
 PNG, JPEG = saved(corners((900, 600)), "PNG"), saved(corners(), "JPEG")
 GONE = "This conversation is not open any more. Reload the page."
@@ -43,27 +44,28 @@ class NoFiles:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path / "shelf", Limits(file=100_000))
+def shelf(tmp_path: Path) -> Iterator[Shelf[Desk]]:
+    shelf = Shelf(Desk, tmp_path / "shelf", Limits(file=100_000))
     (tmp_path / "shelf").mkdir()
     yield shelf
     shelf.close()
 
 
-def program(shelf: Shelf, *, bodies: int = 16, seconds: float = 60.0) -> Starlette:
+def program(shelf: Shelf[Desk], *, bodies: int = 16, seconds: float = 60.0) -> Starlette:
     registry = Registry([], files=NoFiles())
     viewer = Viewer(App(registry, Settings()), shelf, Fetch(offline=True))
-    return Starlette(routes=serving.routes(shelf, viewer, Settings(), Limits(file=100_000), bodies=bodies, seconds=seconds))
+    limits = Limits(file=100_000)
+    return Starlette(routes=serving.routes("/puyu/pictures", shelf, viewer.add, Settings(), limits, bodies=bodies, seconds=seconds))
 
 
 @pytest.fixture
-def web(shelf: Shelf) -> Iterator[TestClient]:
+def web(shelf: Shelf[Desk]) -> Iterator[TestClient]:
     with TestClient(program(shelf)) as client:
         yield client
 
 
 @pytest.fixture
-def key(shelf: Shelf) -> str:
+def key(shelf: Shelf[Desk]) -> str:
     key = shelf.new_key()
     shelf.open(key)
     return key
@@ -98,7 +100,7 @@ def test_a_body_that_is_too_large_is_not_held(web: TestClient, key: str, tmp_pat
     assert "“big.png” has more than" in answer.json()["error"] and list((tmp_path / "shelf").glob("*/*/*")) == []
 
 
-def test_sixty_at_once(web: TestClient, key: str, shelf: Shelf) -> None:
+def test_sixty_at_once(web: TestClient, key: str, shelf: Shelf[Desk]) -> None:
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: add(web, key, saved(corners((n, 9)), "PNG"), f"{n}.png").json(), range(10, 70)))
     desk = shelf.find(key)
@@ -112,13 +114,13 @@ def test_the_language_is_the_page_s(web: TestClient, key: str) -> None:
     assert answer["draft"][0]["notes"] == [Strings("zh")("vision.note_first_frame")]
 
 
-def test_another_key_adds_nothing(web: TestClient, key: str, shelf: Shelf, tmp_path: Path) -> None:
+def test_another_key_adds_nothing(web: TestClient, key: str, shelf: Shelf[Desk], tmp_path: Path) -> None:
     for other in (shelf.new_key(), "a" * 32, "x", "%2e%2e"):
         assert add(web, other).json() == {"error": GONE}
     assert list((tmp_path / "shelf").glob("*/*/*")) == []
 
 
-def test_another_site_s_page_adds_nothing(web: TestClient, key: str, shelf: Shelf) -> None:
+def test_another_site_s_page_adds_nothing(web: TestClient, key: str, shelf: Shelf[Desk]) -> None:
     for site in ("cross-site", "same-site"):
         assert add(web, key, **{"sec-fetch-site": site}).status_code == 403
     desk = shelf.find(key)
@@ -157,7 +159,7 @@ def test_head_and_a_range(web: TestClient, key: str) -> None:
     assert part.status_code == 206 and part.content == b"PNG"
 
 
-def test_another_key_sees_nothing(web: TestClient, key: str, shelf: Shelf) -> None:
+def test_another_key_sees_nothing(web: TestClient, key: str, shelf: Shelf[Desk]) -> None:
     image = add(web, key).json()["draft"][0]["id"]
     other = shelf.new_key()
     shelf.open(other)
@@ -177,7 +179,7 @@ def test_no_way_to_another_file(web: TestClient, key: str, path: str) -> None:
         assert web.get(address).status_code == 404
 
 
-def test_a_picture_that_was_removed_is_not_there(web: TestClient, key: str, shelf: Shelf) -> None:
+def test_a_picture_that_was_removed_is_not_there(web: TestClient, key: str, shelf: Shelf[Desk]) -> None:
     image = add(web, key).json()["draft"][0]["id"]
     shelf.open(key).remove(image)
     assert web.get(f"/puyu/pictures/{key}/{image}").status_code == web.get(f"/puyu/pictures/{key}/{image}?small").status_code == 404
@@ -213,7 +215,7 @@ def began(url: str, key: str) -> socket.socket:
     return line
 
 
-def test_an_upload_that_stops_gives_its_place_back(shelf: Shelf, key: str) -> None:
+def test_an_upload_that_stops_gives_its_place_back(shelf: Shelf[Desk], key: str) -> None:
     """There is one place, and two hold on to it: they are told so, and the honest one comes in."""
     with listening(program(shelf, bodies=1, seconds=1.5)) as url:
         lines = [began(url, key) for _ in range(2)]
@@ -223,14 +225,14 @@ def test_an_upload_that_stops_gives_its_place_back(shelf: Shelf, key: str) -> No
             line.close()
 
 
-def test_who_has_no_key_takes_no_place(shelf: Shelf, key: str) -> None:
+def test_who_has_no_key_takes_no_place(shelf: Shelf[Desk], key: str) -> None:
     with listening(program(shelf, bodies=1)) as url:
         stranger = began(url, "a" * 32)
         assert httpx.post(f"{url}/puyu/pictures/{key}?name=a.png", content=PNG, timeout=60, trust_env=False).json()["draft"]
         stranger.close()
 
 
-def test_a_page_that_is_closed_in_the_middle_leaves_nothing(shelf: Shelf, key: str, tmp_path: Path) -> None:
+def test_a_page_that_is_closed_in_the_middle_leaves_nothing(shelf: Shelf[Desk], key: str, tmp_path: Path) -> None:
     with listening(program(shelf, bodies=1)) as url:
         began(url, key).close()
         assert len(httpx.post(f"{url}/puyu/pictures/{key}?name=a.png", content=PNG, timeout=60, trust_env=False).json()["draft"]) == 1
