@@ -17,8 +17,8 @@ from lagent.actions.arxiv_search import ArxivSearch
 from requests.adapters import BaseAdapter
 
 from demos.agent.tools.actions import Lossless, tool_api
-from demos.agent.tools.web import Web, WebFailure
 from demos.agent.tools.workplace import ToolFailure, Workplace, this_call
+from demos.web import Web, WebFailure
 from shared.engine import Cancel
 
 ORIGIN = "https://export.arxiv.org"

@@ -23,8 +23,8 @@ from ddgs.ddgs import DDGS
 from ddgs.exceptions import DDGSException
 
 from demos.agent.tools.actions import Action, tool_api
-from demos.agent.tools.web import MOST_BYTES, MOST_REDIRECTS, NameNotFound, Web, WebFailure, proxy_for
 from demos.agent.tools.workplace import ToolFailure, Workplace, this_call
+from demos.web import MOST_BYTES, MOST_REDIRECTS, NameNotFound, Web, WebFailure, proxy_for
 from shared.engine import Cancel
 
 SECONDS, ALL_SECONDS, MOST_RESULTS, MOST_QUERY, MOST_BODY = 8, 20.0, 10, 400, 500

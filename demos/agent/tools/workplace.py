@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from demos.agent.tools.web import Web
+from demos.web import Web
 from shared.engine import Cancel
 from shared.errors import DemoError
 

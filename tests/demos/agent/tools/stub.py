@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from demos.agent.tools.web import Web
+from demos.web import Web
 from tests.servers import Served, Server
 
 

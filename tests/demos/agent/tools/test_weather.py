@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from demos.agent.tools.weather import PLACES, WEATHER, Weather
-from demos.agent.tools.web import WebFailure
 from demos.agent.tools.workplace import ToolFailure, Workplace
+from demos.web import WebFailure
 from tests.demos.agent.tools.stub import said, stub, through
 from tests.servers import Served, Server
 

@@ -1,4 +1,4 @@
-"""The web for tools: no private address by any spelling or redirect, bounded, stopped by Stop."""
+"""The open web for tools and tabs: no private address by any spelling or redirect, bounded, stopped by Stop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from demos.agent.tools import web
-from demos.agent.tools.web import Web, WebFailure, is_public
+from demos import web
+from demos.web import Web, WebFailure, is_public
 from shared.engine import Cancel
 from tests.demos.agent.tools.stub import stub, through
 from tests.servers import Served
