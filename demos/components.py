@@ -1,4 +1,4 @@
-"""Widgets that several tabs share: the model picker and the sampling panel. Layout only; knows no turn and no model.
+"""What several tabs share: the model picker, the sampling panel, what endpoints take and how they refuse. Knows no turn and no model.
 
 Each panel is a frozen value of its components, so a handler's inputs and a saved setting's outputs are the same list.
 """
@@ -11,14 +11,15 @@ from typing import Any
 
 import gradio as gr
 
+from demos import render
 from demos.labels import label
-from demos.render import size
 from demos.reply import Choices
 from demos.strings import Strings
 from demos.view import writable
 from models.registry import Registry
 from shared.engine import ModelSpec, Sampling
-from shared.errors import BadRequest
+from shared.errors import BadRequest, DemoError
+from shared.settings import Settings
 
 MARKS = {
     "ready": "model.loaded",
@@ -100,7 +101,7 @@ def model_choices(registry: Registry, specs: list[ModelSpec], t: Strings) -> lis
     choices: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for spec in specs:
         state = registry.state(spec.id)
-        mark = t(MARKS[state]) if state in MARKS else size(spec.size_bytes)
+        mark = t(MARKS[state]) if state in MARKS else render.size(spec.size_bytes)
         choices[state not in MARKS].append((f"{spec.id} · {mark}", spec.id))
     return [*choices[False], *choices[True]]
 
@@ -152,6 +153,12 @@ def choices(
     values["seed"] = "" if seed is None or seed < 0 else str(int(seed))
     values["temperature"] = spec.sampling.temperature if temperature is None or temperature < 0 else temperature
     return Choices(spec.id, system or "", capped(sampling_of(values), spec))
+
+
+def refusal(error: DemoError, settings: Settings) -> gr.Error:
+    """What a caller of an endpoint is told of a failure; to be raised. A stranger learns no more than the page would tell him."""
+    card = render.error_card(error, Strings("en"), kept=False, whole=settings.trusted)
+    return gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False)
 
 
 def message_text(value: Any) -> str:

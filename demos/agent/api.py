@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos import components, render, streaming
+from demos import components, streaming
 from demos.agent import loop
 from demos.agent.events import AgentEvent
 from demos.agent.policy import deny_all
@@ -20,7 +20,6 @@ from demos.agent.task import PROMPTS, Budget, Task
 from demos.agent.tools.offer import first_rules
 from demos.agent.turn.asking import Emit
 from demos.agent.visitor.workshop import Workshop, Workshops
-from demos.strings import Strings
 from demos.tab import App
 from shared.chatml import INTERPRETER
 from shared.engine import Cancel, Cancelled
@@ -50,8 +49,7 @@ def add(app: App, workshops: Workshops) -> None:
             names = _names(workshops, tools, public=app.settings.public)
             yield from _states(app, workshops.of(session), wanted, _plain(task), names, cancel)
         except DemoError as error:
-            card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
-            raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
+            raise components.refusal(error, app.settings) from error
         except Cancelled:
             return
         finally:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from demos import components, render, reply, streaming, turns
-from demos.strings import Strings
+from demos import components, reply, streaming, turns
 from demos.tab import App
 from shared.engine import Cancel, Cancelled
 from shared.errors import DemoError
@@ -35,8 +34,7 @@ def add(app: App) -> None:
                 text += "".join(update.text for update in updates if isinstance(update, TextDelta))
                 yield text
         except DemoError as error:
-            card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
-            raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
+            raise components.refusal(error, app.settings) from error
         except Cancelled:
             return
 

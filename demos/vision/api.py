@@ -7,10 +7,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from demos import components, render, reply, streaming, turns
+from demos import components, reply, streaming, turns
 from demos.pictures.shelf import Shelf
 from demos.reply import Choices
-from demos.strings import Strings
 from demos.tab import App
 from demos.turns import Conversation
 from demos.vision.desk import Desk
@@ -37,8 +36,7 @@ def add(app: App, shelf: Shelf[Desk], first_model: Callable[[], str]) -> None:
             choices = components.choices(app.registry, model or first_model(), system, max_tokens, temperature, seed)
             yield from _answer(app, key, _asked(shelf.open(key), images or [], question or "", detail or "auto"), choices, cancel)
         except DemoError as error:
-            card = render.error_card(error, Strings("en"), kept=False, whole=app.settings.trusted)
-            raise gr.Error(f"{card['cause']}. {card['remedy']}", print_exception=False) from error
+            raise components.refusal(error, app.settings) from error
         except Cancelled:
             return
         finally:

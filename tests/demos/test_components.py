@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from demos import components
 from demos.strings import Strings
 from models.registry import Registry
 from shared.engine import Cancel, ModelSpec, OnProgress, Sampling
-from shared.errors import BadRequest
+from shared.errors import BadRequest, ModelUnavailable
+from shared.settings import Settings
 
 VALUES = components.sampling_values(Sampling())
 lines = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.splitlines() == [text])
@@ -99,3 +101,13 @@ def test_the_picker_has_what_is_there_first_and_says_what_is_to_be_fetched() -> 
         ("here · on disk", "here"), ("server · remote", "server"), ("far · 2.0 GB", "far"),
     ]  # fmt: skip
     assert components.model_choices(registry, specs[1:2], Strings("zh")) == [("far · 2.0 GB", "far")]
+
+
+@pytest.mark.parametrize(("settings", "told"), [(Settings(), True), (Settings(host="0.0.0.0"), False)])
+def test_a_stranger_is_not_told_why_this_machine_failed(settings: Settings, told: bool) -> None:
+    broken = components.refusal(ModelUnavailable("The file /srv/x is broken.", "Fetch it again."), settings)
+    assert isinstance(broken, gr.Error) and ("/srv/x" in broken.message) is told
+    assert (
+        "The seed is no number. Leave it empty."
+        in components.refusal(BadRequest("The seed is no number.", "Leave it empty."), settings).message
+    )
