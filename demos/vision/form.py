@@ -73,13 +73,13 @@ class PictureForm(Form):
 
     def viewer(self, conversation: Conversation) -> dict[str, Any]:
         """What stands beside the conversation: the pictures that were sent, and the frames that answers draw on them. `at` lets the
-        page tell it from an older one, which Gradio may tell of again; the desk keeps it for a page that missed it."""
+        page tell it from an older one, which Gradio may tell of again."""
         sent = [{"n": number, **self._about(image)} for number, image in saved.numbered(conversation)]
         found = [
             {"n": box.picture, "label": box.label, "edges": [round(edge, 4) for edge in box.edges], "turn": index}
             for index, box in boxes_of(conversation, self._ours)
         ]
-        shown = {
+        return {
             "key": self._key,
             "model": self._model,
             "sent": sent,
@@ -88,9 +88,6 @@ class PictureForm(Form):
             "state": conversation[-1].outcome if conversation else "",
             "at": time.time(),
         }
-        if self._desk is not None:
-            self._desk.shown = shown
-        return shown
 
     def to_json(self, conversation: Conversation) -> list[dict[str, Any]]:
         return saved.to_json(conversation)

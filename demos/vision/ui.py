@@ -119,6 +119,14 @@ class VisionTab(ConversationTab):
         words = {"card": t("vision.model_facts")} if spec.backend == "image_facts" else {}
         return {**super()._about(model_id, t), **words}
 
+    def _show(self, values: View) -> dict[Any, Any]:
+        """The desk keeps what stands beside the conversation, for a page that misses it."""
+        viewer = values.get("viewer", {})
+        desk = self.shelf.find(str(viewer.get("key")))
+        if desk is not None:
+            desk.shown = viewer
+        return super()._show(values)
+
     # Handlers of its own.
 
     def on_open(self, request: gr.Request, saved: Any) -> dict[Any, Any]:

@@ -262,6 +262,15 @@ def test_a_question_takes_the_pictures_that_lie_ready(page: Page, shelf: Shelf[D
     assert widths(page) == []
 
 
+def test_a_page_that_missed_what_it_was_told_finds_it_on_the_desk(page: Page, shelf: Shelf[Desk], vision: VisionTab) -> None:
+    add(page, shelf, 30)
+    page.send("Which?")
+    kept = desk(page, shelf).shown
+    assert kept == page.shown["viewer"] and kept["state"] == "stop" and kept["sent"][0]["n"] == 1
+    form = vision._form(vision._values(tuple(page.settings)))
+    assert form.viewer(()) != kept and desk(page, shelf).shown is kept, "to ask what would be shown shows nothing"
+
+
 def test_a_picture_and_no_question(page: Page, shelf: Shelf[Desk]) -> None:
     add(page, shelf, 30)
     page.send("")

@@ -314,10 +314,3 @@ def test_a_conversation_of_texts_is_the_chat_s() -> None:
     form = PictureForm(KEY, None)
     assert form.messages(conversation, "s") == turns.to_messages(conversation, "s")
     assert form.log(conversation, EN) == render.log(conversation, EN)
-
-
-def test_a_page_that_missed_what_it_was_told_finds_it_on_the_desk(desk: Desk) -> None:
-    conversation = (asked(added(desk, 100), "What is it?"),)
-    shown = PictureForm(KEY, desk, "m").whole(conversation, EN)["viewer"]
-    assert desk.shown == shown and shown["state"] == "stop" and shown["sent"][0]["n"] == 1
-    assert PictureForm(KEY, desk, "m").viewer(conversation)["at"] >= shown["at"]
