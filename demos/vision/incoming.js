@@ -4,14 +4,14 @@
 
 const add = async (files) => {
   const list = [...files];
-  if (!state.key) waiting.push(...list);
-  if (!list.length || !state.key) return;
+  if (!list.length) return;
+  if (!state.key || !desk.largest) { waiting.push(...list); return refresh() }
   if (list.length > desk.most) return news(say("too_many", { most: desk.most, n: list.length }));
   const failed = [];
   busy++;
   for (const [index, file] of list.entries()) {
     news(list.length > 1 ? say("adding", { done: index + 1, total: list.length }) : "");
-    if (file.size > LARGEST) { failed.push(say("too_large", { name: file.name })); continue }
+    if (file.size > desk.largest) { failed.push(say("too_large", { name: file.name, mb: desk.largest >> 20 })); continue }
     try {
       const address = `puyu/pictures/${state.key}?name=${encodeURIComponent(file.name)}&lang=${pz.lang}`;
       const answer = await (await fetch(address, { method: "POST", body: file })).json();
@@ -27,11 +27,11 @@ const add = async (files) => {
 const get = async (address) => {
   news(say("fetching"));
   busy++;
-  try { taken(await server.vision_do({ ...about(), do: "url", address })) }
+  let answer;
+  try { answer = taken(await server.vision_do({ ...about(), do: "url", address })) }
   catch { news(say("lost")); return false }
   finally { busy-- }
-  const said = $(".pz-viewer-news").textContent;
-  if (said !== say("fetching")) return false;
+  if (answer.error) return false;
   news("");
   if (desk.pdf) openPages();
   return true;
@@ -96,7 +96,7 @@ const picker = () => {
   const place = $(".pz-pages"), opened = desk.pdf;
   place.hidden = !opened;
   if (!opened) return place.replaceChildren();
-  const toggle = (page, button) => {
+  const toggle = (page) => {
     pages.taken.has(page.n) ? pages.taken.delete(page.n) : pages.taken.add(page.n);
     draw();
     $(`.pz-page[data-n="${page.n}"]`)?.focus();

@@ -3,11 +3,11 @@
 // Names, labels and addresses are strangers' words: they are set with textContent and as attributes, never as HTML.
 const $ = (selector) => element.querySelector(selector), make = pz.make;
 const say = (key, values = {}) => pz.t("vision." + key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
-const LARGEST = 30 << 20, SMALLEST_FRAME = 0.02;  // bytes of a file; of a side, below which a drag was a press
+const SMALLEST_FRAME = 0.02;  // of a side, below which a drag was a press
 const [pick, shoot] = element.querySelectorAll("input[type=file]");
 const state = { key: "", count: 0, sent: [], boxes: [], state: "", model: "" };
-const waiting = [];  // files that came before the page knew its key
-let desk = { draft: [], costs: {}, detail: "auto", most: 20, pdf: null }, chosen = "", frame = null, busy = 0;
+const waiting = [];  // files that came before the page knew its key and what the server takes
+let desk = { draft: [], costs: {}, detail: "auto", pdf: null }, chosen = "", frame = null, busy = 0;
 let pages = { of: "", list: [], taken: new Set(), going: false };
 
 // ---- talking to the server ------------------------------------------------------------------------------------------------
@@ -25,6 +25,7 @@ const taken = (answer) => {
   if (error) news(error);
   if (shown && state.state === "open") hear(shown);
   draw();
+  if (rest.draft && waiting.length) add(waiting.splice(0));
   return answer;
 };
 const ask = async (what) => {
@@ -142,7 +143,7 @@ const caption = (one) => {
 // ---- thumbnails, adding, detail ---------------------------------------------------------------------------------------------------
 
 let moving = "";
-const thumb = (one, alone) => {
+const thumb = (one) => {
   const button = make("button", { type: "button", class: "pz-thumb" + (one.draft ? " pz-thumb-draft" : ""), "aria-pressed": String(one.mark === chosen),
     "aria-label": say("picture", { n: one.n }), title: one.name, draggable: one.draft ? "true" : undefined, "data-mark": one.mark,
     on: { click: () => { chosen = one.mark; frame = null; draw() }, dblclick: () => nameIt(one) } },
@@ -220,7 +221,6 @@ const hear = (value) => {
   const asked = rest.state === "open" && state.state !== "open";
   Object.assign(state, rest);
   draw();
-  if (state.key && waiting.length) add(waiting.splice(0));
   if (asked && matchMedia("(max-width:768px)").matches) setTimeout(() => document.querySelector("#vision-column")?.scrollIntoView(), 300);
   clearTimeout(later);
   if (state.state === "open") later = setTimeout(follow, 1500);

@@ -104,6 +104,7 @@ class Viewer:
             "loaded": state in ("ready", "busy", "endpoint"),
             "one_way": len(set(costs.values())) == 1 if costs else state in ("ready", "busy"),
             "most": desk.pictures.limits.turn,
+            "largest": desk.pictures.limits.file,
             "shown": desk.shown,
             "pdf": {"id": opened.path.stem, "name": opened.name, "count": opened.count, "last": len(opened.pages)} if opened else None,
         }

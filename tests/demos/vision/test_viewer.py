@@ -120,8 +120,9 @@ def ready(registry: Registry, model: str) -> None:
 
 
 def test_an_empty_desk(page: Page) -> None:
-    nothing = {"draft": [], "detail": "auto", "costs": {}, "loaded": False, "one_way": False, "most": 20, "pdf": None, "shown": {}}
-    assert page.now() == nothing
+    nothing = {"draft": [], "detail": "auto", "costs": {}, "loaded": False, "one_way": False, "pdf": None, "shown": {}}
+    limits = page.desk.pictures.limits
+    assert page.now() == {**nothing, "most": limits.turn, "largest": limits.file}
 
 
 def test_an_upload_is_told_with_what_was_given_up(page: Page) -> None:
