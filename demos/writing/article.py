@@ -135,7 +135,8 @@ class Candidate:
 class Picture:
     """A place for a picture, after the section whose key is `after`, or before all of them at `TOP`.
 
-    `chosen` is one of `candidates`, by index; None where there is no picture (yet): the caption alone is kept then. `by` is who chose."""
+    `chosen` is one of `candidates`, by index; None where there is no picture (yet): the caption alone is kept then. `by` is who chose.
+    `query` are the words that candidates were looked for with, where they are not the caption."""
 
     key: int
     after: int
@@ -143,11 +144,13 @@ class Picture:
     candidates: tuple[Candidate, ...] = ()
     chosen: int | None = None
     by: Choice = ""
+    query: str = ""
 
     def __post_init__(self) -> None:
         _expect(type(self.key) is int and self.key > TOP, f"a picture's key is a number above {TOP}")
         _expect(type(self.after) is int, "a picture's place is a section's key")
         _expect_line(self.caption, "a caption")
+        _expect_line(self.query, "what is searched for")
         _expect(
             isinstance(self.candidates, tuple) and len(self.candidates) <= MOST_CANDIDATES,
             f"a place has up to {MOST_CANDIDATES} candidates",

@@ -1,8 +1,11 @@
-"""A draft as an article, at any moment: what is not there yet is left out. Knows no models, no files and no page."""
+"""A draft as an article, at any moment: what is not there yet is left out; and an article as a draft, to be worked on again.
+
+Knows no models, no files and no page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from demos.writing import article
@@ -10,6 +13,7 @@ from demos.writing.article import MOST_IN_ALL, MOST_PICTURES, MOST_SECTIONS, TOP
 from demos.writing.draft import Candidate, Draft, Slot
 from demos.writing.record import Call, Record
 from demos.writing.sections import Piece, sections
+from shared.messages import Image
 
 
 def bound(draft: Draft, language: Language, instruction: str, calls: Sequence[Call] = ()) -> Article:
@@ -33,8 +37,63 @@ def _fitting(lines: Sequence[Piece]) -> list[Piece]:
 
 def _picture(slot: Slot, after: int, key: int) -> Picture:
     candidates = tuple(_candidate(one) for one in slot.candidates or ())
-    return Picture(key, after, one_line(slot.caption), candidates, slot.chosen, slot.by)
+    query = one_line(slot.query)
+    return Picture(key, after, one_line(slot.caption), candidates, slot.chosen, slot.by, "" if query == one_line(slot.caption) else query)
 
 
 def _candidate(found: Candidate) -> article.Candidate:
     return article.Candidate(found.image.sha256, found.image.width, found.image.height, one_line(found.alt), found.credit)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An article that is worked on again, and the draft it stands for. `keys` are of the pictures that are slots of the draft, by place."""
+
+    article: Article
+    draft: Draft
+    keys: Mapping[int, int]
+
+
+def unbound(article: Article, find: Callable[[str], Image | None], *, complete: bool = True, first: int | None = None) -> Begun:
+    """The draft of an article that people may have edited, so that stages can be done again; `find` gives a picture's file by its sha256.
+
+    A draft has one picture at a place: of several it is the one with key `first`, else the first. The others, and those before the first
+    paragraph, stay as they are. An article that is not `complete` is text that goes on, without pictures."""
+    if not complete:
+        return Begun(article, Draft(text="\n\n".join(section.source for section in article.sections)), {})
+    places = {section.key: place for place, section in enumerate(article.sections)}
+    found: dict[int, Picture] = {}
+    for picture in sorted(article.pictures, key=lambda one: one.key != first):
+        if picture.after in places:
+            found.setdefault(places[picture.after], picture)
+    slots = tuple(_slot(place, found[place], find) for place in sorted(found))
+    edited = tuple(Piece(section.kind, section.source) for section in article.sections)
+    return Begun(article, Draft(complete=True, edited=edited, slots=slots), {place: picture.key for place, picture in found.items()})
+
+
+def rebound(begun: Begun, draft: Draft) -> Article:
+    """The article with the pictures of `draft`: a picture whose slot is as it was stays itself, another has its key, or a new one."""
+    if draft.slots is None:
+        return begun.article
+    article, before = begun.article, {slot.place: slot for slot in begun.draft.slots or ()}
+    old = {picture.key: picture for picture in article.pictures}
+    new: list[Picture] = []
+    last = article.last_key
+    for slot in [slot for slot in draft.slots if slot.place < len(article.sections)][:MOST_PICTURES]:
+        key = begun.keys.get(slot.place, 0)
+        if slot == before.get(slot.place):
+            new.append(old[key])
+            continue
+        if not key:
+            key = last = last + 1
+        new.append(_picture(slot, article.sections[slot.place].key, key))
+    kept = [picture for picture in article.pictures if picture.key not in begun.keys.values()]
+    return replace(article, pictures=tuple([*new, *kept][:MOST_PICTURES]), last_key=last)
+
+
+def _slot(place: int, picture: Picture, find: Callable[[str], Image | None]) -> Slot:
+    """Candidates whose files are gone are none."""
+    there = [(one, image) for one in picture.candidates if (image := find(one.sha256)) is not None]
+    candidates = tuple(Candidate(image, one.alt, one.credit) for one, image in there)
+    chosen = next((at for at, (one, _) in enumerate(there) if one is picture.shown), None)
+    return Slot(place, picture.caption, picture.query or picture.caption, candidates, chosen, picture.by if chosen is not None else "")

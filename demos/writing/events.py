@@ -138,6 +138,16 @@ class SlotFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """A picture source could not be asked for this place; the others were. `source` is its id."""
+
+    source: str
+    place: int
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """`outline`: a person has to approve it first; `partial`: the article is there, some pictures failed; `failed`: the error is raised
     after this event."""
@@ -148,7 +158,7 @@ class Finished:
 
 WritingEvent = (
     StageBegun | StageDone | Delta | Outlined | Written | Reworded | Placed | Captioned | Found | Chosen | Asked | AskedAgain | Ruled
-    | SlotFailed | Finished | Progress | PromptProgress | ReasoningDelta
+    | SlotFailed | SourceFailed | Finished | Progress | PromptProgress | ReasoningDelta
 )  # fmt: skip
 
 
