@@ -29,7 +29,7 @@ import torch
 from bench.stop import machine, opened
 from bench.vision_reuse import xcomposer2
 from demos.writing import compose
-from demos.writing.draft import Brief, Candidate, Draft, Writers
+from demos.writing.draft import Brief, Candidate, Draft, Tell, Writers
 from demos.writing.events import Asked, WritingEvent
 from models import local
 from models.backends import transformers_local
@@ -131,7 +131,7 @@ class Shelf:
         self._folder = folder
         self._given: list[Image] = []
 
-    def find(self, query: str, caption: str, count: int, cancel: Cancel) -> list[Candidate]:
+    def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> list[Candidate]:
         if len(self._given) == PICTURES * CANDIDATES:
             self._given.clear()
         first = len(self._given)

@@ -5,14 +5,14 @@ Frozen values; knows no model, no page and no file. Places count the pieces of `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from demos.writing.article import Choice, Credit, Language
 from demos.writing.sections import Piece, pieces
 from shared.engine import Cancel
-from shared.errors import BadRequest
+from shared.errors import BadRequest, DemoError
 from shared.messages import Image
 
 Stage = Literal["outline", "article", "places", "captions", "candidates", "choice"]
@@ -62,12 +62,14 @@ class Writers:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A picture that might fit. `alt` says what is to be seen; `words` are what its source files it under."""
+    """A picture that might fit. `alt` says what is to be seen; `words` are what its source files it under. A `last` resort is offered where
+    nothing else is left."""
 
     image: Image
     alt: str = ""
     credit: Credit = field(default_factory=Credit)
     words: str = ""
+    last: bool = False
 
     @property
     def told(self) -> str:
@@ -75,11 +77,15 @@ class Candidate:
         return "; ".join(dict.fromkeys(text for text in (self.credit.title, self.alt, self.words) if text))
 
 
+Tell = Callable[[str, DemoError], None]
+
+
 class Finder(Protocol):
     """Where candidates come from."""
 
-    def find(self, query: str, caption: str, count: int, cancel: Cancel) -> Sequence[Candidate]:
-        """At most about `count` candidates, best first; none is an answer too. Raises `DemoError`, and `Cancelled`."""
+    def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
+        """At most about `count` candidates, best first; none is an answer too. `tell` hears, on this thread, of each source (its id) that
+        failed while others may have found something. Raises `DemoError`, and `Cancelled`."""
         ...
 
 

@@ -88,10 +88,12 @@ def _question(work: Work, asker: Asker, slot: Slot, offer: Sequence[Candidate]) 
 
 
 def _offer(work: Work, slot: Slot) -> list[Candidate]:
-    """The first candidates of those that no other place has; of all where nothing would be left."""
+    """The first candidates of those that no other place has, last resorts only where there are no others; of all where nothing would be
+    left."""
     used = {one.picture.image.sha256 for one in work.draft.slots or () if one.picture is not None and one.place != slot.place}
     found = list(slot.candidates or ())
-    return ([one for one in found if one.image.sha256 not in used] or found)[: work.brief.candidates]
+    free = [one for one in found if one.image.sha256 not in used]
+    return ([one for one in free if not one.last] or free or found)[: work.brief.candidates]
 
 
 def _by_words(work: Work, slot: Slot, offer: Sequence[Candidate]) -> None:

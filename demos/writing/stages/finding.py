@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demos.writing.draft import Candidate, Slot
-from demos.writing.events import Found, StageBegun, StageDone
+from demos.writing.events import Found, SourceFailed, StageBegun, StageDone
 from demos.writing.stages.asking import Work
 from demos.writing.stages.failing import Failures
 from shared.errors import DemoError
@@ -28,7 +28,11 @@ def candidates(work: Work) -> None:
 def _found(work: Work, slot: Slot) -> tuple[Candidate, ...]:
     """One more for every other picture than are offered: what others take leaves enough, also where all of them find the same ones."""
     wanted = work.brief.candidates + len(work.draft.slots or ()) - 1
-    found = work.finder.find(slot.query or slot.caption, slot.caption, wanted, work.cancel)
+
+    def tell(source: str, error: DemoError) -> None:
+        work.emit(SourceFailed(source, slot.place, error.cause, error.remedy))
+
+    found = work.finder.find(slot.query or slot.caption, slot.caption, wanted, work.cancel, tell)
     once: dict[str, Candidate] = {}
     for one in found:
         once.setdefault(one.image.sha256, one)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demos.writing import compose
-from demos.writing.draft import Brief, Candidate, Draft, Stage, Writers
+from demos.writing.draft import Brief, Candidate, Draft, Stage, Tell, Writers
 from demos.writing.events import Asked, Finished, WritingEvent
 from models.registry import Registry
 from shared import chatml
@@ -129,7 +129,7 @@ class Shelf:
     give: Callable[[str], Sequence[Candidate]] = lambda caption: [candidate(f"{caption}{n}", alt=f"{n} {caption}") for n in range(4)]
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def find(self, query: str, caption: str, count: int, cancel: Cancel) -> Sequence[Candidate]:
+    def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
         self.asked.append((query, caption))
         return self.give(caption)
 

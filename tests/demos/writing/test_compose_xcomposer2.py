@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from demos.writing import compose
-from demos.writing.draft import Brief, Candidate, Draft, Slot, Writers
+from demos.writing.draft import Brief, Candidate, Draft, Slot, Tell, Writers
 from demos.writing.events import Asked, Chosen, Finished, WritingEvent
 from models.architectures import load_tokenizer
 from models.backends import transformers_local
@@ -57,7 +57,7 @@ class Drawer:
         folder.mkdir()
         self._left = [picture(folder / f"{number}.png", seed=seed + number) for number in range(12)]
 
-    def find(self, query: str, caption: str, count: int, cancel: Cancel) -> Sequence[Candidate]:
+    def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
         found, self._left = self._left[:4], self._left[4:]
         return [Candidate(image) for image in found]
 
@@ -146,8 +146,8 @@ def test_the_choice_depends_on_the_pictures_and_on_plora(folder: Path, tmp_path:
 
 def test_a_picture_that_is_gone_leaves_the_others(folder: Path, tmp_path: Path) -> None:
     class Losing(Drawer):
-        def find(self, query: str, caption: str, count: int, cancel: Cancel) -> Sequence[Candidate]:
-            found = super().find(query, caption, count, cancel)
+        def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
+            found = super().find(query, caption, count, cancel, tell)
             if len(self._left) == 4:
                 Path(found[0].image.path).unlink()
             return found
