@@ -294,7 +294,7 @@ class ConversationTab:
         """The first page's words on the chosen model, and the button that fetches or loads it where that is still to be done."""
         spec = self.app.registry.spec(self._model(model_id))
         todo = {"on disk": "chat.load", "not downloaded": "chat.download_and_load"}.get(self.app.registry.state(spec.id))
-        button = gr.Button(label(todo), visible=True) if todo else gr.Button(visible=False)
+        button = gr.Button(label(todo), interactive=True) if todo else gr.Button(interactive=False)  # then the style sheet hides it
         return {"card": view.model_line(self.app.registry, spec, t), "fetch": button}
 
     def _turn_at(self, conversation: Conversation, index: Any, settings: tuple[Any, ...], request: gr.Request) -> int:

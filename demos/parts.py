@@ -34,7 +34,7 @@ def title_strip(tab: str) -> Strip:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the chosen model is, and a button that fetches or loads it."""
+    """What the chosen model is, and a button that fetches or loads it; it shows while it can be pressed."""
 
     line: gr.HTML
     fetch: gr.Button
@@ -44,7 +44,7 @@ def model_card(tab: str) -> ModelCard:
     with gr.Column(elem_id=f"{tab}-model-card", elem_classes=["pz-card", "pz-model-card"]):
         line = cards.plain_line(f"{tab}-model-line")
         words = label("chat.download_and_load")
-        return ModelCard(line, gr.Button(words, variant="primary", size="sm", elem_id=f"{tab}-fetch", visible=False))
+        return ModelCard(line, gr.Button(words, variant="primary", size="sm", elem_id=f"{tab}-fetch", interactive=False))
 
 
 @dataclass(frozen=True, slots=True)

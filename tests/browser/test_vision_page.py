@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Route
 
+from demos.pictures.intake import Limits
 from models import catalog
 from models.download import Store
 from shared.engine import Cancel
@@ -22,6 +24,13 @@ from tests.demos.pictures.samples import bomb
 
 pytestmark = pytest.mark.browser
 Look = Callable[..., Vision]
+COMPONENT_SERVER = re.compile("/component_server")
+DROPS_LARGE = """(size) => {
+  const bag = new DataTransfer();
+  bag.items.add(new File([new Uint8Array(size)], "vast.png", { type: "image/png" }));
+  const told = { bubbles: true, cancelable: true, dataTransfer: bag };
+  document.querySelector("#vision-viewer .pz-viewer").dispatchEvent(new DragEvent("drop", told));
+}"""
 
 
 def test_what_is_no_picture_says_why_and_the_conversation_goes_on(look: Look) -> None:
@@ -92,6 +101,44 @@ def test_a_question_waits_for_pictures_on_their_way_and_none_come_from_the_chat(
     assert vision.questions() == ["What is it?"] and len(uploads) == 1
 
 
+def test_pictures_that_come_before_the_desk_is_known_wait_for_it(look: Look) -> None:
+    vision = look()
+    held: list[Route] = []
+    vision.page.route(COMPONENT_SERVER, lambda route: held.append(route))
+    with vision.page.expect_request(COMPONENT_SERVER):
+        vision.page.reload()
+    vision.visitor.see("#vision-viewer .pz-add-pictures")
+    vision.drop(picture("0.png"), picture("1.png", "blue"))
+    vision.composer.fill("What is it?")
+    vision.page.keyboard.press("Enter")
+    assert vision.news("still") and vision.thumbs.count() == 0
+    for route in held:
+        route.continue_()
+    vision.page.unroute(COMPONENT_SERVER)
+    vision.count(2)
+    assert vision.lie() == [("#1", "0.png"), ("#2", "1.png")] and vision.questions() == []
+
+
+def test_a_file_that_is_too_large_is_not_sent(look: Look) -> None:
+    vision = look()
+    uploads: list[Route] = []
+    vision.page.route("**/puyu/pictures/*?name=*", lambda route: uploads.append(route))
+    vision.page.evaluate(DROPS_LARGE, Limits().file + 1)
+    assert f"vast.png is larger than {Limits().file >> 20} MB." in vision.news("vast.png") and not uploads
+
+
+def test_the_button_that_gets_a_model_shows_while_there_is_one_to_get(look: Look) -> None:
+    vision = look("absent")
+    button = vision.page.locator("#vision-fetch")
+    button.filter(has_text="Download and load").wait_for()
+    vision.choose("sees")
+    button.wait_for(state="hidden")
+    vision.choose("absent")
+    button.wait_for(state="visible")
+    chat = look().page
+    assert not chat.locator("#vision-fetch").is_visible() and chat.locator("#vision-model-card").is_visible()
+
+
 def test_hostile_names_labels_and_answers_stay_text(look: Look) -> None:
     vision = look("hostile")
     vision.paste(picture(f"{TAG}.png"), picture("${document.title=3}.png", "green"))
@@ -113,6 +160,8 @@ def test_image_facts_reads_the_example_and_hands_it_to_the_chat(look: Look, mode
     assert store.find(facts) or store.fetch(facts, lambda progress: None, Cancel())
     vision = look("image-facts")
     vision.page.locator("#vision-model-card").filter(has_text="image-facts is no vision-language model").wait_for()
+    vision.page.locator("#vision-fetch").filter(has_text="Load").click()
+    vision.page.locator("#vision-fetch").wait_for(state="hidden")
     vision.page.locator(".pz-example[data-id=read]").click()
     vision.until("document.querySelector('#vision-log .user-row')", "the question of the example")
     vision.finished()

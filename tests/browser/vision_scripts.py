@@ -23,7 +23,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
 
 def catalog(folder: Path, endpoint: str) -> Path:
     """The scripts as models of a file for `--models`: one for each, so that no test depends on how far another one's has come; and the
-    model `remote` at `endpoint`."""
+    model `remote` at `endpoint`, and `absent`, which nobody fetches."""
     path = folder / "scripts.toml"
     head = 'backend = "scripted"\ndialect = "chatml"\ncontext = 16384\ncapabilities = ["text", "image", "prefill", "choice"]'
     tables = [
@@ -34,6 +34,10 @@ def catalog(folder: Path, endpoint: str) -> Path:
     tables.append(
         '[[model]]\nid = "remote"\nbackend = "openai_remote"\ncontext = 16384\ncapabilities = ["text", "image"]\n'
         f'source = [{{ kind = "endpoint", ref = "{endpoint}" }}]\n'
+    )
+    tables.append(
+        '[[model]]\nid = "absent"\nbackend = "llama_cpp"\ncapabilities = ["text", "image"]\nsize_bytes = 4000000\n'
+        'source = [{ kind = "hf", ref = "org/absent", revision = "main", files = ["absent.gguf"] }]\n'
     )
     path.write_text("\n".join(tables), "utf-8")
     return path
