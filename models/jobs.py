@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Progress
+from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, DemoError
 
 logger = logging.getLogger(__name__)
@@ -28,9 +27,7 @@ class Models(Protocol):
 
     def spec(self, model_id: str) -> ModelSpec: ...
     def fetch(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> Path: ...
-    def lease(
-        self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None
-    ) -> AbstractContextManager[Engine]: ...
+    def load(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Jobs:
 
     def load(self, model_id: str) -> None:
         """Load the model, fetched first where it is not here. Raises `UnknownModel`, and `BadRequest` after `close`."""
-        self._start(model_id, "load", self._lease)
+        self._start(model_id, "load", self._load)
 
     def cancel(self, model_id: str) -> bool:
         """Ask a job to end; False when none runs. What was downloaded is kept."""
@@ -147,9 +144,8 @@ class Jobs:
     def _fetch(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> None:
         self._models.fetch(model_id, on_progress, cancel)
 
-    def _lease(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> None:
-        with self._models.lease(model_id, cancel=cancel, on_progress=on_progress):
-            pass  # given back at once: it stays loaded until somebody needs the room
+    def _load(self, model_id: str, on_progress: OnProgress, cancel: Cancel) -> None:
+        self._models.load(model_id, cancel=cancel, on_progress=on_progress)
 
     def _progressed(self, model_id: str, progress: Progress) -> None:
         with self._lock:

@@ -12,13 +12,13 @@ from pathlib import Path
 from models.memory import footprint
 from models.memory.room import Room
 from models.memory.slots import Slot, Slots
-from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Progress
+from shared.engine import Cancel, Leased, ModelSpec, OnProgress, Progress
 from shared.errors import ModelUnavailable, OutOfMemory
 
-Load = Callable[[ModelSpec, Path | None, OnProgress, Cancel], Engine]
+Load = Callable[[ModelSpec, Path | None, OnProgress, Cancel], Leased]
 
 
-def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Engine:
+def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, cancel: Cancel) -> Leased:
     """Import the backend of `spec` and let it load. Raises `ModelUnavailable` where the backend is unknown or not installed."""
     try:
         backend = importlib.import_module(f"models.backends.{spec.backend}")
@@ -28,7 +28,7 @@ def load_backend(spec: ModelSpec, path: Path | None, on_progress: OnProgress, ca
         raise ModelUnavailable(
             f"{spec.id} needs the package {error.name}, which is not installed.", "Install it with: pip install -r requirements.txt"
         ) from error
-    engine: Engine = backend.load(spec, path, on_progress=on_progress, cancel=cancel)
+    engine: Leased = backend.load(spec, path, on_progress=on_progress, cancel=cancel)
     return engine
 
 
@@ -46,7 +46,7 @@ class Loader:
         self._load = load
         self._smaller: dict[str, tuple[ModelSpec, str]] = {}
 
-    def loaded(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine] | None:
+    def loaded(self, spec: ModelSpec, path: Path | None, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Leased] | None:
         """The engine in its slot, leased once; None where somebody else has loaded this very model meanwhile."""
         spec, change = self._smaller.get(spec.id, (spec, ""))
         slot = self._room.reserve(spec, path, cancel, on_progress)
@@ -74,8 +74,8 @@ class Loader:
         """Another model may get this id."""
         self._smaller.pop(model_id, None)
 
-    def _into(self, slot: Slot, path: Path | None, change: str, cancel: Cancel, on_progress: OnProgress) -> Engine:
-        engine: Engine | None = None
+    def _into(self, slot: Slot, path: Path | None, change: str, cancel: Cancel, on_progress: OnProgress) -> Leased:
+        engine: Leased | None = None
         try:
             on_progress(Progress("loading", slot.spec.id, detail=change))
             engine = self._load(self._room.placed(slot), path, on_progress, cancel)

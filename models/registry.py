@@ -22,7 +22,7 @@ from models.memory.idle import unload_idle
 from models.memory.plan import Device, Plan
 from models.memory.room import Measure, NeedOf, Room, this_machine
 from models.memory.slots import Slot, Slots
-from shared.engine import Cancel, Cancelled, Capability, Engine, ModelSpec, OnProgress, Progress
+from shared.engine import Cancel, Cancelled, Capability, Embedder, Engine, Leased, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
 
 
@@ -189,10 +189,38 @@ class Registry:
     def lease(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Engine]:
         """The engine of this model, fetched and loaded first where needed.
 
-        Raises `UnknownModel`, whatever the download or the backend raises, and `Cancelled` when `cancel` ends a stage. After
-        an `OutOfMemory` of the turn itself idle models are gone, and this one is loaded smaller when it is asked for again."""
+        Raises `UnknownModel`, `BadRequest` for one that does not answer, whatever the download or the backend raises, and `Cancelled`
+        when `cancel` ends a stage. After an `OutOfMemory` of the turn itself idle models are gone, and this one is loaded smaller
+        when it is asked for again."""
+        with self._lease(self._able(model_id, "text", "image"), cancel, on_progress) as engine:
+            if isinstance(engine, Embedder):
+                raise _unsuited(model_id)
+            yield engine
+
+    @contextmanager
+    def embedder(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Embedder]:
+        """As `lease`, for one that embeds texts and pictures."""
+        with self._lease(self._able(model_id, "embed"), cancel, on_progress) as engine:
+            if not isinstance(engine, Embedder):
+                raise _unsuited(model_id)
+            yield engine
+
+    def load(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> None:
+        """Have the model in memory, whatever it does, until somebody needs the room. Raises what `lease` raises."""
+        with self._lease(catalog.find(self._specs, model_id), cancel, on_progress):
+            pass
+
+    def _able(self, model_id: str, *capabilities: Capability) -> ModelSpec:
+        """Asked before anything is fetched or loaded for a model that would be of no use."""
+        spec = catalog.find(self._specs, model_id)
+        if spec.capabilities.isdisjoint(capabilities):
+            raise _unsuited(model_id)
+        return spec
+
+    @contextmanager
+    def _lease(self, spec: ModelSpec, cancel: Cancel | None, on_progress: OnProgress | None) -> Iterator[Leased]:
         cancel = cancel if cancel is not None else Cancel()
-        slot, engine = self._acquire(catalog.find(self._specs, model_id), cancel, on_progress or (lambda progress: None))
+        slot, engine = self._acquire(spec, cancel, on_progress or (lambda progress: None))
         fit = True
         try:
             yield engine
@@ -235,7 +263,7 @@ class Registry:
         for slot in slots:
             self._slots.finish(slot)
 
-    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine]:
+    def _acquire(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Leased]:
         """1) use it if it is there, 2) else download without holding anything, 3) make room, 4) load."""
         path: Path | None = None
         while True:
@@ -248,7 +276,7 @@ class Registry:
             if loaded is not None:
                 return loaded
 
-    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Engine] | None:
+    def _wait_in_line(self, spec: ModelSpec, cancel: Cancel, on_progress: OnProgress) -> tuple[Slot, Leased] | None:
         """The loaded engine, once it has a place free and nobody came earlier; None when it is not loaded."""
         ticket = object()
         told = -1
@@ -275,3 +303,7 @@ class Registry:
             finally:
                 line.remove(ticket)
                 self._slots.tell()
+
+
+def _unsuited(model_id: str) -> BadRequest:
+    return BadRequest(f"{model_id} does not do what is asked of it.", "Choose another model: the page of models says what each can do.")

@@ -13,9 +13,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 from shared.errors import BadRequest
 from shared.events import Event
-from shared.messages import Detail, Message
+from shared.messages import Detail, Image, Message
 
 Capability = Literal["text", "image", "tools", "prefill", "choice", "draw", "embed"]
+Vector = tuple[float, ...]
 SourceKind = Literal["hf", "modelscope", "openxlab", "pypi", "path", "endpoint"]
 
 
@@ -182,6 +183,27 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give everything back within 2 s; streams under way raise `ModelUnavailable`. Closing twice is fine."""
         ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A model that lays texts and pictures into one space: what belongs together lies near. Several calls may run at once."""
+
+    def embed_texts(self, texts: Sequence[str], *, cancel: Cancel | None = None) -> list[Vector]:
+        """One vector of length 1 for each, in order; the dot product of two is their similarity, -1 to 1. A text longer than the model
+        reads is cut. Raises `Cancelled`, and `ModelUnavailable` when it was closed meanwhile."""
+        ...
+
+    def embed_images(self, images: Sequence[Image], *, cancel: Cancel | None = None) -> list[Vector]:
+        """The same for pictures. Raises also `BadRequest` naming a file that is gone, changed, or no picture."""
+        ...
+
+    def close(self) -> None:
+        """As an engine's."""
+        ...
+
+
+Leased = Engine | Embedder
 
 
 @runtime_checkable

@@ -4,6 +4,6 @@
 model class, and one line in `loading.OURS`.
 """
 
-from models.architectures.loading import Described, describe, load_model, load_tokenizer
+from models.architectures.loading import Described, describe, describe_encoder, load_model, load_tokenizer
 
-__all__ = ["Described", "describe", "load_model", "load_tokenizer"]
+__all__ = ["Described", "describe", "describe_encoder", "load_model", "load_tokenizer"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -129,6 +131,19 @@ def describe(path: Path, *, trust_remote_code: bool = False) -> Described:
         raise ModelUnavailable(cause, AGAIN, log=str(error)) from error
     loader = _native(folder, trust_remote_code)
     return Described(folder, _native_config(folder, trust_remote_code), loader, trust_remote_code)
+
+
+def describe_encoder(path: Path, families: Collection[str]) -> Described:
+    """The same for a model that writes nothing, if its `model_type` is one of `families`. Raises `ModelUnavailable`."""
+    folder = open_folder(path)
+    kind = str(folder.raw.get("model_type"))
+    if kind not in families:
+        raise _refused(folder, f"its model_type is {kind[:80]!r}, and what is known here is {', '.join(sorted(families))}")
+    try:
+        check_config(folder.raw, folder.shapes)
+    except BROKEN as error:
+        raise _unusable(folder, error) from error
+    return Described(folder, _native_config(folder, False), AutoModel)
 
 
 def _native(folder: ModelFolder, trust_remote_code: bool) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 from models import gguf, projectors
 from models.memory.plan import CPU, Need
+from models.zerogpu import TORCH_BACKENDS
 from shared.engine import ModelSpec
 from shared.errors import ModelUnavailable
 
@@ -32,6 +33,7 @@ TORCH_WORKING = 128 * MB  # measured: 40 MB (bfloat16) to 90 MB (float32) beside
 FACTS_WORKING = 896 * MB  # measured: torch 220 MB, and OCR on 1,600 x 1,600 pixels up to 650 MB; weights beside it
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
 QWEN_PICTURES_WORKING = 768 * MB  # measured: 372 MB for a picture of 1,280 positions and 749 MB for 4,096, at Qwen2.5-VL's widths, bfloat16
+EMBEDDING_WORKING = 320 * MB  # measured: 210 MB for 8 pictures in a CLIP-L, and some 100 for one of 16 megapixels while it is prepared
 SLACK = 50  # a fiftieth of the weights: allocators round up, and activations grow with the model's width
 WEIGHTS = "model.safetensors"
 _QWEN_VL = re.compile(r"qwen[\d._]*[_-]vl", re.IGNORECASE)  # what configs and ids call them; an InternVL has plain Qwen inside
@@ -57,6 +59,8 @@ def need(spec: ModelSpec, path: Path | None, device: str = CPU, dtype: str = "")
         return _llama(spec, path)
     if spec.backend == "image_facts":
         return Need(spec.size_bytes, 0, FACTS_WORKING, dtype="float32")
+    if spec.backend == "clip_embedder":
+        return _embedder(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
     return _torch(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
 
 
@@ -117,6 +121,15 @@ def _torch(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
     working = TORCH_WORKING + weights // SLACK + _seeing(spec, config) if weights else 0
     movable = device.startswith("cuda") and bits >= 16
     return Need(weights, one + kept, working, kept, dtype, estimated=not (parameters and per_token), movable=movable)
+
+
+def _embedder(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
+    """It writes nothing, so it has no KV cache; the catalog's size is that at 32 bit, in which such models are published."""
+    tensors = checkpoint(path) if path is not None else Tensors()
+    dtype = _resolved(asked, tensors.dtype or "float32", device)
+    parameters = tensors.parameters or spec.parameters or spec.size_bytes // 4
+    weights = math.ceil(parameters * BITS.get(dtype, 32.0) / 8) + tensors.other
+    return Need(weights, 0, EMBEDDING_WORKING + weights // SLACK, dtype=dtype, estimated=not (tensors.parameters or spec.parameters))
 
 
 def _seeing(spec: ModelSpec, config: Mapping[str, Any]) -> int:
@@ -225,7 +238,7 @@ def smaller(spec: ModelSpec, dtype: str) -> tuple[ModelSpec, str] | None:
     """The spec to try after memory ran out, and the change in a few signs; None when nothing is left to give up.
 
     First what costs least: 16 bit where a choice was left to us, then half the context, without kept conversations."""
-    if spec.backend == "transformers_local" and dtype == "float32" and spec.options.get("dtype", "auto") == "auto":
+    if spec.backend in TORCH_BACKENDS and dtype == "float32" and spec.options.get("dtype", "auto") == "auto":
         return replace(spec, options={**spec.options, "dtype": "bfloat16"}), "float32 → bfloat16"
     half = spec.context // 2
     if half < 1024:

@@ -115,7 +115,9 @@ class Room:
         """The spec its backend is given: for torch with the device, the dtype, and the bytes for caches and on the GPU, as planned."""
         if slot.plan is None or slot.spec.backend not in TORCH_BACKENDS:
             return slot.spec
-        options = {**slot.spec.options, "device": slot.plan.device.id, "dtype": slot.plan.dtype, "prefix_bytes": max(1, slot.plan.kept)}
+        options = {**slot.spec.options, "device": slot.plan.device.id, "dtype": slot.plan.dtype}
+        if slot.spec.backend == "transformers_local":
+            options["prefix_bytes"] = max(1, slot.plan.kept)
         if slot.plan.offload:
             options["gpu_memory"] = slot.plan.weights - slot.plan.offload
         return replace(slot.spec, options=options)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from models.memory.plan import Device, Held, Plan
-from shared.engine import Engine, ModelSpec
+from shared.engine import Leased, ModelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Slot:
 
     spec: ModelSpec
     plan: Plan | None = None
-    engine: Engine | None = None
+    engine: Leased | None = None
     leases: int = 0
     last_used: float = 0.0
     closing: bool = False

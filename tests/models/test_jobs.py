@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from models.backends.scripted import Scripted
 from models.jobs import Job, Jobs
-from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Progress
+from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest, ModelUnavailable, UnknownModel
 
 SPEC = ModelSpec("m", "scripted", ())
@@ -21,7 +19,7 @@ class Shelf:
 
     def __init__(self, work: Callable[[OnProgress, Cancel], None]) -> None:
         self.work = work
-        self.leased: list[str] = []
+        self.loaded: list[str] = []
 
     def spec(self, model_id: str) -> ModelSpec:
         if model_id not in ("m", "n"):
@@ -32,13 +30,10 @@ class Shelf:
         self.work(on_progress, cancel)
         return Path(model_id)
 
-    @contextmanager
-    def lease(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Engine]:
+    def load(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> None:
         assert cancel is not None and on_progress is not None
         self.work(on_progress, cancel)
-        self.leased.append(model_id)
-        yield Scripted(SPEC)
-        self.leased.remove(model_id)
+        self.loaded.append(model_id)
 
 
 def settled(jobs: Jobs, condition: Callable[[dict[str, Job]], bool]) -> dict[str, Job]:
@@ -77,11 +72,11 @@ def test_a_download_shows_how_far_it_is_and_then_goes() -> None:
     assert settled(jobs, idle) == {}
 
 
-def test_a_load_gives_its_lease_back() -> None:
+def test_a_load_is_a_load() -> None:
     shelf = Shelf(lambda on_progress, cancel: on_progress(Progress("loading", "m")))
     jobs = Jobs(shelf)
     jobs.load("m")
-    assert settled(jobs, idle) == {} and shelf.leased == []
+    assert settled(jobs, idle) == {} and shelf.loaded == ["m"]
 
 
 def test_a_failure_stays_until_it_is_dismissed_or_tried_again() -> None:

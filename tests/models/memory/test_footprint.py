@@ -13,7 +13,15 @@ from transformers import AutoModelForCausalLM
 
 from models.backends import prefix_cache
 from models.memory import footprint
-from models.memory.footprint import KEPT_BYTES, LLAMA_PROCESS, PICTURES_WORKING, QWEN_PICTURES_WORKING, SLACK, TORCH_WORKING
+from models.memory.footprint import (
+    EMBEDDING_WORKING,
+    KEPT_BYTES,
+    LLAMA_PROCESS,
+    PICTURES_WORKING,
+    QWEN_PICTURES_WORKING,
+    SLACK,
+    TORCH_WORKING,
+)
 from shared.engine import ModelSpec
 from tests.gguf_file import METADATA, gguf
 from tests.tiny_models import tiny_llama_folder
@@ -181,3 +189,15 @@ def test_what_measures_pictures_is_counted_with_what_was_measured_of_it() -> Non
     needed = footprint.need(facts, None)
     assert (needed.weights, needed.cache, needed.working, needed.estimated) == (19_000_000, 0, footprint.FACTS_WORKING, False)
     assert footprint.smaller(facts, "float32") is None
+
+
+def test_an_embedder_has_no_cache_and_is_published_at_32_bit() -> None:
+    spec = ModelSpec("e", "clip_embedder", (), capabilities=frozenset({"embed"}), context=77, parameters=GB, size_bytes=4 * GB)
+    found = footprint.need(spec, None)
+    assert (found.weights, found.cache, found.working) == (4 * GB, 0, EMBEDDING_WORKING + 4 * GB // SLACK)
+    assert (found.dtype, found.estimated) == ("float32", False)
+    assert footprint.need(replace(spec, options={"dtype": "bfloat16"}), None).weights == 2 * GB
+    assert footprint.need(replace(spec, parameters=0), None).weights == 4 * GB
+    assert footprint.need(replace(spec, parameters=0), None).estimated
+    assert footprint.smaller(spec, "float32") == (replace(spec, options={"dtype": "bfloat16"}), "float32 → bfloat16")
+    assert footprint.smaller(spec, "bfloat16") is None
