@@ -15,10 +15,12 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from models.facts import reading
 from models.facts.report import Senses, report
+from models.facts.telling import MOST_WORDS, words_in
 from models.facts.words import Words, language_of
 from models.worker import Steps, Worker
 from shared.engine import Cancel, Cancelled, ModelSpec, OnProgress, Sampling, ToolSpec, no_unknown_options
@@ -76,6 +78,14 @@ class ImageFacts:
         if not any(message.role == "user" for message in messages):
             raise BadRequest("There is no question in this conversation.", "Write a message.")
         return "".join(_shown(message) for message in messages)
+
+    def words_in(self, image: Image, cancel: Cancel) -> tuple[str, ...]:
+        """See `models.facts.telling.TellsWords`."""
+        senses = self._senses
+        if senses is None:
+            raise self._closed_error()
+        found = self._worker.run(_looking(words_in(image, senses), cancel))
+        return tuple(dict.fromkeys(islice(filter(None, found), MOST_WORDS)))
 
     def close(self) -> None:
         self._senses = None

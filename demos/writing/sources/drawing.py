@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import PIL.ImageDraw
 WIDTH, HEIGHT = 1280, 720
 PAPER, INK, SEAL, ON_SEAL = (244, 245, 241), (20, 24, 27), (181, 48, 28), (255, 249, 243)  # the page's own colours, by day
 TOP = 0.58  # of the height: the ink begins below it, so that there is paper for words
-Wash = npt.NDArray[np.float32]
+Wash = npt.NDArray[np.floating[Any]]
 # The page's seal, in units of 1/30 of its side: 浦 in strokes
 _STROKES = (
     ((6.3, 6.7), (7.9, 7.6), (9.2, 8.9)), ((5.0, 12.3), (6.7, 13.2), (8.0, 14.3)), ((5.6, 24.0), (7.6, 20.6), (9.2, 16.9)),

@@ -12,6 +12,7 @@ from demos.pictures.fetch import Fetch
 from demos.pictures.images import Pictures
 from demos.writing.article import Language
 from demos.writing.draft import Candidate
+from demos.writing.sources.looked import Looked
 from models.registry import Registry
 from shared.engine import Cancel
 from shared.messages import Image
@@ -28,7 +29,8 @@ class Own:
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a source works with. `pictures` is the article's own folder: whatever is found is kept there, made safe by it. `fetch` is the
-    guarded way to the web and says whether there is one (`fetch.offline`). `painter` is a model's id, empty for none."""
+    guarded way to the web and says whether there is one (`fetch.offline`). `painter` is a model's id, empty for none. `looked` is what
+    is known of `own` already: the same one for every run of an article."""
 
     pictures: Pictures
     registry: Registry
@@ -36,6 +38,7 @@ class Around:
     own: tuple[Own, ...] = ()
     painter: str = ""
     seed: int | None = None
+    looked: Looked = field(default_factory=Looked)
 
 
 @dataclass(frozen=True, slots=True)

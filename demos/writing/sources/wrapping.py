@@ -128,8 +128,8 @@ def _broken(word: str, width_of: WidthOf, width: float) -> list[str]:
     """A word that is wider than a line, wherever it has to be; the last part is where the next word goes on."""
     lines, line = [], ""
     for sign in clusters(word):
-        if line and width_of(line + sign) > width:
-            lines.append(line)
+        if line.strip() and width_of(line + sign) > width:
+            lines.append(line.strip())
             line = ""
-        line += sign
+        line = (line + sign).lstrip()
     return [*lines, line]
