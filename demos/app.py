@@ -37,7 +37,7 @@ from shared.errors import BadRequest
 from shared.settings import Settings
 from shared.version import VERSION
 
-TABS = ("chat", "agent", "vision", "hub")
+TABS = ("chat", "agent", "vision", "writing", "hub")
 FOLDER = Path(__file__).parent
 FIRST_PORT, PORTS = 7860, 100
 SHARE_WAIT = 4.0  # seconds the start waits for a public link before it says that there is none yet

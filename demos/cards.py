@@ -65,7 +65,8 @@ const show = () => {
   pill.querySelector('b').textContent = ready ? v.name : (v.state === 'busy' && v.detail) || pz.t('pill.' + v.state);
   pill.querySelector('span').textContent = ready ? v.detail : v.state === 'none' ? '' : v.name;
 };
-addEventListener('pz-tab', show);"""
+addEventListener('pz-tab', show);
+addEventListener('pz-pill', (event) => { told[event.detail.tab] = event.detail; show() });"""
         + LIVE,
         elem_id="pill", apply_default_css=False,
     )  # fmt: skip

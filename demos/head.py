@@ -21,8 +21,8 @@ from shared.settings import Settings
 
 FOLDER = Path(__file__).parent
 # Not by `launch(css=)`: Gradio rewrites selectors, and drops those in @media.
-SHEETS = ("tokens.css", "page.css", "conversation.css", "agent.css", "vision.css", "hub.css")
-FOR_SCRIPT = ("app.", "pill.", "chat.", "agent.", "tools.", "vision.", "hub.")  # the texts that page.js and the cards fill in
+SHEETS = ("tokens.css", "page.css", "conversation.css", "agent.css", "vision.css", "writing.css", "hub.css")
+FOR_SCRIPT = ("app.", "pill.", "chat.", "agent.", "tools.", "vision.", "writing.", "hub.")  # the texts that page.js and the cards fill in
 
 
 class PageHead:

@@ -166,11 +166,14 @@ class Manuscript:
 
     # What a run does.
 
-    def begin(self, what: str, draft: Draft, begun: Begun | None = None, *, key: int | None = None, task: Task | None = None) -> Run:
+    def begin(
+        self, what: str, draft: Draft, begun: Begun | None = None, *, key: int | None = None, task: Task | None = None,
+        cancel: Cancel | None = None,
+    ) -> Run:  # fmt: skip
         """Raises `BadRequest` where one is under way: one at a time."""
         with self._lock:
             self.expect_rest()
-            self.run = Run(what, self.versions, draft, begun, key)
+            self.run = Run(what, self.versions, draft, begun, key, cancel or Cancel())
             self.task = task or self.task
             self.told, self.reason, self.error = (), None, None
             self.seen()

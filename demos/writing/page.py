@@ -1,0 +1,317 @@
+"""What the writing page asks the server: the manuscript as it is now, and every press. Answers are JSON; an `error` is one of the press.
+
+What a page sends is checked here; a manuscript is found by the key that only its page knows. Knows no component.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from demos import render, view
+from demos.components import MARKS
+from demos.pictures.shelf import Shelf
+from demos.strings import Strings
+from demos.tab import App
+from demos.view import writable
+from demos.writing import edits, pictures, shown
+from demos.writing.article import Article, Candidate, Credit
+from demos.writing.draft import Stage, Writers
+from demos.writing.export.formats import Exported, exported
+from demos.writing.manuscript import Manuscript, Material
+from demos.writing.prompts import Edit
+from demos.writing.reopened import reopened
+from demos.writing.runs import Runs
+from demos.writing.sources.source import Around, Own
+from demos.writing.task import Task, brief_of, text_of
+from demos.writing.versions import Versions
+from shared.engine import ModelSpec
+from shared.errors import BadRequest, DemoError
+
+logger = logging.getLogger(__name__)
+LOOKED_AT = 6  # of the writer's own pictures, by a model that sees, before it writes
+Asked = Mapping[str, Any]
+Press = Callable[[Manuscript, Asked], dict[str, Any] | None]
+
+
+class Page:
+    def __init__(self, app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
+        self._app, self._shelf, self._runs = app, shelf, runs
+        self._presses: Mapping[str, Press] = {
+            "write": self._write, "stop": self._stop, "go_on": self._go_on, "approve": self._approve, "again": self._again,
+            "find": self._find, "illustrate": self._illustrate, "reword": self._reword, "rewrite": self._rewrite, "move": self._move,
+            "delete": self._delete, "swap": self._swap, "clear": self._clear, "describe": self._describe, "put": self._put,
+            "move_picture": self._move_picture, "delete_picture": self._delete_picture, "show": self._show, "leave_out": self._leave_out,
+            "choices": self._choices,
+        }  # fmt: skip
+
+    def now(self, asked: Asked, t: Strings) -> dict[str, Any]:
+        """The manuscript, or no more than its count where the page has seen it."""
+        return self._told(asked, t, lambda manuscript: {})
+
+    def do(self, asked: Asked, t: Strings) -> dict[str, Any]:
+        """One press, and the manuscript after it."""
+        press = self._presses.get(str(asked.get("do")))
+
+        def done(manuscript: Manuscript) -> dict[str, Any]:
+            if press is None:
+                raise BadRequest("The page asked for something that is not there.", "Reload the page.")
+            return press(manuscript, {**asked, "lang": t.language}) or {}
+
+        return self._told(asked, t, done)
+
+    def add(self, key: str, content: bytes, name: str, t: Strings) -> dict[str, Any]:
+        """A file: a picture of the writer's own, a text to be used, or a saved article."""
+        return self._told({"key": key}, t, lambda manuscript: self._added(manuscript, content, name))
+
+    def export(self, key: str, format: str) -> Exported:
+        """The article as a file. Raises `BadRequest` where there is none, and what the format raises."""
+        manuscript = self._shelf.find(key)
+        if manuscript is None or manuscript.article is None:
+            raise BadRequest("There is no article yet.", "Write one first.")
+        return exported(manuscript.article, format, reader(manuscript))
+
+    def _told(self, asked: Asked, t: Strings, done: Callable[[Manuscript], dict[str, Any]]) -> dict[str, Any]:
+        manuscript = self._shelf.find(str(asked.get("key")))
+        found: dict[str, Any] = {}
+        try:
+            if manuscript is None:
+                raise BadRequest("This article is not open any more.", "Reload the page.")
+            manuscript.seen()
+            found = done(manuscript)
+        except DemoError as error:
+            found["refused"] = self.refusal(error, t)
+        except Exception:  # the page's outermost edge, as for a turn
+            logger.exception("the writing page failed")
+            found["refused"] = self.refusal(None, t)
+        if manuscript is not None:
+            found |= self._state(manuscript, asked, t)
+        made: dict[str, Any] = writable(found)
+        return made
+
+    def _state(self, manuscript: Manuscript, asked: Asked, t: Strings) -> dict[str, Any]:
+        model = _known(self._app, asked.get("model")) or self._app.start_model
+        pill = shown.pill(manuscript.run, t) or view.resting_pill(self._app, model, t)["pill"]
+        told = {"pill": {**pill, "tab": "writing"}, "at": manuscript.at}
+        seen = asked.get("at") == manuscript.at and manuscript.run is None
+        return told if seen else told | shown.shown(manuscript, t, whole=self._app.settings.trusted)
+
+    def refusal(self, error: DemoError | None, t: Strings) -> str:
+        """What is said of an error; None is one of ours."""
+        if isinstance(error, BadRequest):
+            return f"{error.cause} {error.remedy}"
+        if error is not None and not self._app.settings.trusted:
+            logger.warning("%s %s", error.one_line(), error.log)  # the visitor is told that the log says why
+        card = render.error_card(error, t, kept=False, whole=self._app.settings.trusted)
+        return f"{card['cause']}. {card['remedy']}"
+
+    # Runs.
+
+    def _write(self, manuscript: Manuscript, asked: Asked) -> None:
+        self._runs.write(manuscript, self._task(manuscript, asked))
+
+    def _stop(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.stop()
+
+    def _go_on(self, manuscript: Manuscript, asked: Asked) -> None:
+        self._runs.go_on(manuscript)
+
+    def _approve(self, manuscript: Manuscript, asked: Asked) -> None:
+        self._runs.approve(manuscript, text_of(asked, "text"))
+
+    def _again(self, manuscript: Manuscript, asked: Asked) -> None:
+        stage = next((one for one in get_args(Stage) if one == asked.get("stage")), None)
+        if stage is None:
+            raise BadRequest("There is no such stage.", "Reload the page.")
+        key = number(asked, "id") if asked.get("id") is not None else None
+        self._runs.again(manuscript, self._task(manuscript, asked), stage, key)
+
+    def _find(self, manuscript: Manuscript, asked: Asked) -> None:
+        task = self._task(manuscript, asked)
+        self._runs.find(manuscript, task, number(asked, "id"), text_of(asked, "caption"), text_of(asked, "query"))
+
+    def _illustrate(self, manuscript: Manuscript, asked: Asked) -> None:
+        self._runs.illustrate(manuscript, self._task(manuscript, asked), number(asked, "id"))
+
+    def _reword(self, manuscript: Manuscript, asked: Asked) -> None:
+        edit = next((one for one in get_args(Edit) if one == asked.get("edit")), None)
+        if edit is None:
+            raise BadRequest("That cannot be done with a paragraph.", "Reload the page.")
+        model = self._task(manuscript, asked).writers.text
+        self._runs.reword(manuscript, model, number(asked, "id"), edit, text_of(asked, "wish"))
+
+    def _task(self, manuscript: Manuscript, asked: Asked) -> Task:
+        """What the form on the page says; for an article that was opened, an instruction is not needed."""
+        form = asked.get("form")
+        form = dict(form) if isinstance(form, Mapping) else {}
+        if manuscript.article is not None and asked.get("do") != "write" and not text_of(form, "instruction").strip():
+            form["instruction"] = manuscript.article.record.instruction.strip()[:1000] or manuscript.article.title or "…"
+            form["language"] = manuscript.article.language
+        return task_of(self._app, form, manuscript)
+
+    # Edits.
+
+    def _rewrite(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("rewrite", lambda article: edits.rewrite(article, number(asked, "id"), text_of(asked, "text")))
+
+    def _move(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("move", lambda article: moved(article, number(asked, "id"), number(asked, "by")))
+
+    def _delete(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("delete", lambda article: edits.delete(article, number(asked, "id")))
+
+    def _swap(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("swap", lambda article: edits.swap(article, number(asked, "id"), text_of(asked, "picture")))
+
+    def _clear(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("clear", lambda article: edits.clear(article, number(asked, "id")))
+
+    def _describe(self, manuscript: Manuscript, asked: Asked) -> None:
+        key = number(asked, "id")
+
+        def change(article: Article) -> Article:
+            article = edits.caption(article, key, text_of(asked, "caption"))
+            has = any(one.key == key and one.shown is not None for one in article.pictures)
+            return edits.describe(article, key, text_of(asked, "alt")) if has else article
+
+        manuscript.edit("describe", change)
+
+    def _put(self, manuscript: Manuscript, asked: Asked) -> None:
+        """One of the writer's own, in this place."""
+        own = next((one for one in manuscript.own if one.image.sha256 == asked.get("picture")), None)
+        if own is None:
+            raise BadRequest("That picture is not there any more.", "Add it again.")
+        candidate = Candidate(own.image.sha256, own.image.width, own.image.height, "", Credit.of(title=own.name))
+        manuscript.edit("put", lambda article: edits.put(article, number(asked, "id"), candidate))
+
+    def _move_picture(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("move_picture", lambda article: picture_moved(article, number(asked, "id"), number(asked, "by")))
+
+    def _delete_picture(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.edit("delete_picture", lambda article: edits.delete_picture(article, number(asked, "id")))
+
+    def _show(self, manuscript: Manuscript, asked: Asked) -> None:
+        ways: Mapping[str, Callable[[Versions], Versions]] = {"undo": Versions.undo, "redo": Versions.redo}
+        way = ways.get(str(asked.get("way")))
+        manuscript.show(way or (lambda versions: versions.shown(number(asked, "version"))))
+
+    def _leave_out(self, manuscript: Manuscript, asked: Asked) -> None:
+        manuscript.leave_out(text_of(asked, "name"))
+
+    def _added(self, manuscript: Manuscript, content: bytes, name: str) -> dict[str, Any]:
+        if content.startswith(b"PK") or content.lstrip()[:1] == b"{":
+            self._opened(manuscript, content)
+            return {"opened": True}
+        text = _text(content, name)
+        if text is not None:
+            manuscript.bring_text(Material(name or "text", text))
+            return {}
+        added = manuscript.pictures.add(content, name)
+        manuscript.bring(Own(added.image, name))
+        return {"added": added.image.sha256}
+
+    def _opened(self, manuscript: Manuscript, file: bytes) -> None:
+        manuscript.expect_rest()
+        found = reopened(file)
+        files: dict[str, tuple[str, int, int]] = {}
+        for sha256, content in found.pictures.items():
+            image = manuscript.pictures.add(content, "").image
+            files[sha256] = image.sha256, image.width, image.height
+        for picture in found.article.pictures:  # what this page has already
+            for one in picture.candidates:
+                image_there = manuscript.pictures.find(one.sha256)
+                if one.sha256 not in files and image_there is not None:
+                    files[one.sha256] = one.sha256, image_there.width, image_there.height
+        manuscript.open(edits.with_files(found.article, files))
+
+    # What can be chosen.
+
+    def _choices(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
+        t = Strings(asked["lang"])
+        registry = self._app.registry
+        around = Around(manuscript.pictures, registry, self._runs.fetch, manuscript.own, "")
+        sources = [
+            {"id": source, "name": t(f"writing.source_{source}"), "lacks": t(lacks) if lacks else ""}
+            for source, lacks in pictures.available(around)
+        ]
+        return {
+            "models": [_choice(registry.state(spec.id), spec, t) for spec in registry.specs("text")],
+            "eyes": [_choice(registry.state(spec.id), spec, t) for spec in eyes(self._app)],
+            "painters": [_choice(registry.state(spec.id), spec, t) for spec in registry.specs("draw")],
+            "sources": sources, "default_sources": list(pictures.DEFAULT), "start": self._app.start_model,
+        }  # fmt: skip
+
+
+def task_of(app: App, form: Asked, manuscript: Manuscript) -> Task:
+    """Raises `BadRequest` for a form that cannot be, and `UnknownModel`."""
+    model = app.registry.spec(text_of(form, "model") or app.start_model)
+    looks = "image" in model.capabilities
+    images = tuple(one.image for one in manuscript.own[:LOOKED_AT]) if looks else ()
+    brief = brief_of(form, images, tuple(one.text for one in manuscript.materials))
+    chosen = text_of(form, "eyes")
+    if chosen and all(spec.id != chosen for spec in eyes(app)):
+        raise BadRequest(f"{chosen[:80]} does not choose pictures.", "Choose a model that sees.")
+    sources = form.get("sources")
+    known = [source.id for source in pictures.SOURCES]
+    wanted = tuple(one for one in known if one in sources) if isinstance(sources, list | tuple) else pictures.DEFAULT
+    return Task(brief, Writers(model.id, chosen), wanted, text_of(form, "painter"))
+
+
+def eyes(app: App) -> list[ModelSpec]:
+    """The models that can be shown candidates and asked for one; image-facts reports and answers nothing."""
+    return [spec for spec in app.registry.specs("image") if spec.backend != "image_facts"]
+
+
+def reader(manuscript: Manuscript) -> Callable[[str], bytes | None]:
+    def read(sha256: str) -> bytes | None:
+        image = manuscript.pictures.find(sha256)
+        try:
+            return manuscript.pictures.read(Path(image.path)) if image is not None else None
+        except BadRequest:  # gone meanwhile: the document says so
+            return None
+
+    return read
+
+
+def moved(article: Article, key: int, by: int) -> Article:
+    at = next((at for at, section in enumerate(article.sections) if section.key == key), None)
+    return edits.move(article, key, max(0, at + by)) if at is not None else edits.move(article, key, 0)
+
+
+def picture_moved(article: Article, key: int, by: int) -> Article:
+    """To after the next section, or the one before."""
+    picture = next((one for one in article.pictures if one.key == key), None)
+    if picture is None or not article.sections:
+        return edits.move_picture(article, key, 0)
+    keys = [section.key for section in article.sections]
+    at = keys.index(picture.after) if picture.after in keys else -1
+    return edits.move_picture(article, key, keys[max(0, min(len(keys) - 1, at + by))])
+
+
+def number(asked: Asked, name: str) -> int:
+    """Raises `BadRequest`."""
+    value = asked.get(name)
+    if type(value) is not int or abs(value) > 10_000_000:
+        raise BadRequest("The page named nothing that is there.", "Reload the page.")
+    return value
+
+
+def _known(app: App, model: Any) -> str:
+    return next((spec.id for spec in app.registry.specs("text") if spec.id == model), "")
+
+
+def _choice(state: str, spec: ModelSpec, t: Strings) -> dict[str, Any]:
+    mark = t(MARKS[state]) if state in MARKS else render.size(spec.size_bytes)
+    return {"id": spec.id, "words": f"{spec.id} · {mark}", "here": state in MARKS}
+
+
+def _text(content: bytes, name: str) -> str | None:
+    """A text file's text; None for what is none."""
+    if b"\0" in content[:4096] or not name.lower().endswith((".txt", ".md", ".markdown", ".csv", ".text")):
+        return None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("gb18030", "replace")

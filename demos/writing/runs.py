@@ -1,0 +1,193 @@
+"""Work on a manuscript, each in a thread of its own: write, go on, do a stage again, look for another picture, reword a paragraph.
+
+What a run starts from is made of the article as it is, so that nothing that people changed is lost. Knows no page.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from demos.pictures.fetch import Fetch
+from demos.writing import compose, edits, rewording
+from demos.writing.article import Article
+from demos.writing.binding import Begun, unbound
+from demos.writing.draft import Candidate, Draft, Finder, Slot, Stage, Tell
+from demos.writing.events import Reworded, WritingEvent
+from demos.writing.manuscript import Manuscript, Run
+from demos.writing.pictures import SourceFinder
+from demos.writing.prompts import Edit
+from demos.writing.rewording import Rewording
+from demos.writing.sources.source import Around
+from demos.writing.stages.asking import Emit
+from demos.writing.task import Task
+from models.registry import Registry
+from shared.engine import Cancel, Cancelled
+from shared.errors import BadRequest, DemoError
+
+logger = logging.getLogger(__name__)
+
+
+class Runs:
+    """Starts them. `fetch` is the guarded way to the web."""
+
+    def __init__(self, registry: Registry, fetch: Fetch) -> None:
+        self._registry, self.fetch = registry, fetch
+
+    def write(self, manuscript: Manuscript, task: Task) -> None:
+        """From the beginning. An article that is there is the version before."""
+        self._compose(manuscript, task, manuscript.begin("written", Draft(), task=task))
+
+    def go_on(self, manuscript: Manuscript) -> None:
+        """With what is left to do. Raises `BadRequest` where nothing was begun."""
+        task, draft = _task(manuscript), manuscript.draft
+        begun = self._begun(manuscript) if manuscript.article is not None and (draft.text or draft.complete) else None
+        draft = self._left(draft, begun) if begun else draft
+        self._compose(manuscript, task, manuscript.begin("written", draft, begun))
+
+    def approve(self, manuscript: Manuscript, outline: str) -> None:
+        """Write by the outline, as the visitor left it. Raises `BadRequest` for an empty one."""
+        self._compose(manuscript, _task(manuscript), manuscript.begin("written", manuscript.draft.with_approved(outline)))
+
+    def again(self, manuscript: Manuscript, task: Task, stage: Stage, key: int | None = None) -> None:
+        """Do `stage` anew, and what hangs on it; with `key`, for that picture alone. Raises `BadRequest` for what is not there."""
+        if stage in ("outline", "article"):
+            self.write(manuscript, task)
+            return
+        begun = self._begun(manuscript, key)
+        draft = _counted(begun.draft, manuscript)
+        place = _place(begun, key) if key is not None else None
+        seen = _offered(draft, place)
+        run = manuscript.begin(f"again_{stage}", draft.again(stage, place), begun, key=key, task=task)
+        self._compose(manuscript, task, run, seen=seen if stage == "candidates" else ())
+
+    def find(self, manuscript: Manuscript, task: Task, key: int, caption: str, query: str) -> None:
+        """Look for a picture with a person's caption. Raises `BadRequest` for an empty one."""
+        begun = self._begun(manuscript, key)
+        draft = _counted(begun.draft, manuscript).with_caption(_place(begun, key), caption, query)
+        self._compose(manuscript, task, manuscript.begin("again_candidates", draft, begun, key=key, task=task))
+
+    def illustrate(self, manuscript: Manuscript, task: Task, after: int) -> None:
+        """One more picture, after the section with this key."""
+        begun = self._begun(manuscript)
+        place = _places(begun.article).get(after)
+        if place is None or place in begun.keys:
+            raise BadRequest("There is a picture already, or the paragraph is gone.", "Choose another paragraph.")
+        slots = sorted([*(begun.draft.slots or ()), Slot(place)], key=lambda slot: slot.place)
+        draft = replace(_counted(begun.draft, manuscript), slots=tuple(slots))
+        self._compose(manuscript, task, manuscript.begin("illustrated", draft, begun, task=task))
+
+    def reword(self, manuscript: Manuscript, model: str, key: int, edit: Edit, wish: str) -> None:
+        """A paragraph made anew, or one more beside it. Raises `BadRequest` for what cannot be asked."""
+        article = _article(manuscript)
+        wanted = _rewording(article, key, edit, wish)
+        run = manuscript.begin(f"reword_{edit}", manuscript.draft, key=key)
+        work = rewording.work(self._registry, model, wanted, cancel=run.cancel)
+        put = {"before": edits.insert_before, "after": edits.insert_after}.get(edit, edits.rewrite)
+
+        def heard(event: WritingEvent) -> None:
+            manuscript.hear(run, event)
+            if isinstance(event, Reworded):
+                manuscript.put(run, lambda article: put(article, key, event.text))
+
+        _start(manuscript, run, lambda emit: work(heard))
+
+    def composed(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> Callable[[Emit], None]:
+        """What is left of the run's draft, to be done in a thread."""
+        around = Around(manuscript.pictures, self._registry, self.fetch, manuscript.own, task.painter, task.brief.seed)
+        finder = Unseen(SourceFinder(around, task.sources), frozenset(seen))
+        return compose.work(self._registry, task.brief, task.writers, finder, run.draft, cancel=run.cancel)
+
+    def _compose(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> None:
+        _start(manuscript, run, self.composed(manuscript, task, run, seen=seen))
+
+    def _begun(self, manuscript: Manuscript, key: int | None = None) -> Begun:
+        complete = manuscript.draft.complete
+        return unbound(_article(manuscript), manuscript.pictures.find, complete=complete, first=key)
+
+    @staticmethod
+    def _left(draft: Draft, begun: Begun) -> Draft:
+        """What the article that people may have changed since stands for; its places, only where some were decided."""
+        slots = begun.draft.slots if draft.slots is not None else None
+        left = replace(begun.draft, slots=slots, outline=draft.outline, approved=draft.approved, takes=draft.takes)
+        return replace(left, slots=tuple(_pending(slot, draft) for slot in slots)) if slots is not None else left
+
+
+class Unseen:
+    """A finder that offers what was not offered before, where there is anything else."""
+
+    def __init__(self, finder: Finder, seen: frozenset[str]) -> None:
+        self._finder, self._seen = finder, seen
+
+    def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
+        found = self._finder.find(query, caption, count + len(self._seen), cancel, tell)
+        return [one for one in found if one.image.sha256 not in self._seen][:count] or list(found)[:count]
+
+
+def _start(manuscript: Manuscript, run: Run, work: Callable[[Emit], None]) -> None:
+    def go() -> None:
+        error: BaseException | None = None
+        try:
+            work(lambda event: manuscript.hear(run, event))
+        except Cancelled:
+            pass  # the visitor's wish; what was written is kept
+        except DemoError as failed:
+            logger.warning("%s %s", failed.one_line(), failed.log)
+            error = failed
+        except Exception as failed:  # the outermost edge of the thread: logged whole, and told as an error of ours
+            logger.exception("writing failed")
+            error = failed
+        finally:
+            manuscript.end(run, error)
+
+    threading.Thread(target=go, name="writing", daemon=True).start()
+
+
+def _task(manuscript: Manuscript) -> Task:
+    if manuscript.task is None:
+        raise BadRequest("Nothing was begun.", "Say what is to be written.")
+    return manuscript.task
+
+
+def _article(manuscript: Manuscript) -> Article:
+    if manuscript.article is None:
+        raise BadRequest("There is no article yet.", "Write one first.")
+    return manuscript.article
+
+
+def _counted(draft: Draft, manuscript: Manuscript) -> Draft:
+    """What is asked for again has another seed than the time before."""
+    return replace(draft, takes=manuscript.draft.takes)
+
+
+def _places(article: Article) -> dict[int, int]:
+    return {section.key: place for place, section in enumerate(article.sections)}
+
+
+def _place(begun: Begun, key: int) -> int:
+    for place, picture in begun.keys.items():
+        if picture == key:
+            return place
+    raise BadRequest("That picture is not there any more.", "The page shows an older version: open it again.")
+
+
+def _offered(draft: Draft, place: int | None) -> tuple[str, ...]:
+    return tuple(one.image.sha256 for slot in draft.slots or () if slot.place == place for one in slot.candidates or ())
+
+
+def _pending(slot: Slot, draft: Draft) -> Slot:
+    """A picture without candidates was not looked for yet, unless the last run looked and found none."""
+    before = next((one for one in draft.slots or () if one.place == slot.place), None)
+    return replace(slot, candidates=None) if not slot.candidates and (before is None or before.candidates is None) else slot
+
+
+def _rewording(article: Article, key: int, edit: Edit, wish: str) -> Rewording:
+    """With the paragraph that stands beside it, where one is to come between them."""
+    at = _places(article).get(key)
+    if at is None:
+        raise BadRequest("That paragraph is not there any more.", "The page shows an older version: open it again.")
+    beside = {"before": at - 1, "after": at + 1}.get(edit, -1)
+    neighbour = article.sections[beside].source if 0 <= beside < len(article.sections) else ""
+    return Rewording(edit, article.sections[at].source, wish, neighbour, article.language)
