@@ -39,7 +39,7 @@ MOST_MARKUP = 20_000  # characters of it that are read
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 _PHRASE = re.compile(r"[的与]|^一[幅张个位只座群片朵条棵]")
-_EMPTY_WORDS = frozenset(
+EMPTY_WORDS = frozenset(
     ("a", "an", "and", "at", "by", "for", "from", "in", "into", "is", "of", "on", "or", "that", "the", "their", "to", "was", "were", "with")
 )
 
@@ -200,7 +200,7 @@ def queries(query: str) -> tuple[str, ...]:
         phrases = [phrase for word in words for phrase in _PHRASE.split(word) if phrase]
         fewer = phrases[:1]
     else:
-        full = [word for word in words if word not in _EMPTY_WORDS]
+        full = [word for word in words if word not in EMPTY_WORDS]
         fewer = full[: min(3, len(full) - 1)] if len(full) > 2 else full
     return tuple(dict.fromkeys(text for text in (every, " ".join(fewer)[:MOST_QUERY].rstrip()) if text))
 
