@@ -4,9 +4,10 @@
 FROM python:3.12-slim
 
 # llama.cpp is built with OpenMP, whose library slim images lack; bubblewrap isolates model-written code where the host allows it
-# (docs/sandbox.md); the font draws Chinese in its plots
+# (docs/sandbox.md); the font draws Chinese in its plots; clip art, and the program that draws it, illustrate articles without a network
 RUN apt-get update -qq \
-    && apt-get install -qq -y --no-install-recommends libgomp1 bubblewrap fonts-wqy-microhei \
+    && apt-get install -qq -y --no-install-recommends \
+        libgomp1 bubblewrap fonts-wqy-microhei openclipart-svg librsvg2-bin \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --uid 1000 --create-home studio && install -d -o studio -g studio /data

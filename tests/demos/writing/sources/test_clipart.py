@@ -12,6 +12,7 @@ import pytest
 
 from demos.pictures.images import Pictures
 from demos.pictures.intake import Limits
+from demos.writing.similarity import words
 from demos.writing.sources import clipart
 from demos.writing.sources.clipart import FOLDER, RENDERER, SMALLEST, ClipArt
 from demos.writing.sources.clipart_index import Index, read
@@ -315,4 +316,4 @@ def test_the_collection_of_debian(tmp_path: Path, query: str) -> None:
     assert ClipArt.lacks(around(tmp_path)) == ""
     found = ClipArt(around(tmp_path)).find(wanted(query), Cancel())
     assert len(found) == 4 and all(one.credit.licence == "Public domain" and one.alt for one in found)
-    assert set(found[0].told.casefold().replace("s", " ").split()) & set(query.replace("s", " ").split())
+    assert set(words(found[0].alt)) & set(words(query))
