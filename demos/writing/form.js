@@ -44,10 +44,10 @@ const drawForm = () => {
     make("div", { class: "pz-field" }, make("span", { text: say("own") }), make("div", { class: "pz-own" }),
       make("button", { type: "button", class: "pz-button", text: say("add"), on: { click: () => pick.click() } }),
       make("small", { text: say("own_hint") })),
-    make("details", { class: "pz-fold", open: Boolean(form.tone || form.length || form.materials || form.outline || form.language) },
+    make("details", { class: "pz-extra", open: Boolean(form.tone || form.length || form.materials || form.outline || form.language) },
       make("summary", { text: say("more") }), segments("length", ["", "short", "medium", "long"]), segments("language", ["", "zh", "en"]),
       field("tone", tone), outline, field("materials", materials)),
-    make("details", { class: "pz-fold" }, make("summary", { text: say("models") }), make("div", { class: "pz-model-fields" }), field("seed", seed)),
+    make("details", { class: "pz-extra" }, make("summary", { text: say("models") }), make("div", { class: "pz-model-fields" }), field("seed", seed)),
     make("div", { class: "pz-buttons" }),
   );
   if (offers) offered(offers);

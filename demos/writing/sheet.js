@@ -12,8 +12,8 @@ const drawStages = () => {
 };
 const drawWaiting = () => {
   const told = state.waiting, card = $(".pz-wait"), share = told?.total ? Math.min(1, told.done / told.total) : 0;
-  card.hidden = !told;
-  if (!told) { card.replaceChildren(); return }
+  card.hidden = !told || Boolean(state.live);  // of one paragraph it is told where that stands
+  if (card.hidden) { card.replaceChildren(); return }
   const track = make("div", { class: "pz-track", hidden: !told.total, role: "progressbar" }, make("div"));
   track.firstElementChild.style.transform = `scaleX(${share})`;
   card.replaceChildren(make("div", { class: "pz-card-title", text: told.title }), track, make("div", { class: "pz-detail", text: told.detail }));
@@ -119,7 +119,8 @@ const editor = (block) => {
     make("div", { class: "pz-row" }, button("save", () => { opened = null; ask({ do: "rewrite", id: block.key, text: text.value }) }, "pz-primary"),
       button("cancel", () => close(block.key), "pz-quiet")));
 };
-const growing = (live) => make("div", { class: "pz-block pz-live" }, make("div", { class: "pz-passage" }, make("p", { text: live.text + "▍" })));
+const growing = (live) => make("div", { class: "pz-block pz-live" }, make("div", { class: "pz-passage" },
+  live.text ? make("p", { text: live.text + "▍" }) : make("p", { class: "pz-summary", text: state.waiting?.title || say("thinking") })));
 const drawBlocks = () => {
   const sheet = $(".pz-sheet"), live = state.live;
   sheet.hidden = !state.blocks.length && !(state.running && state.stages.length && !state.outlining);
@@ -132,9 +133,9 @@ const drawBlocks = () => {
     const node = before?.[0] === from ? before[1] : block.kind === "picture" ? figure(block) : passage(block);
     drawn.set(block.key, [from, node]);
     if (live?.key === block.key && live.what === "reword_before") wanted.push(growing(live));
-    const replaced = live?.key === block.key && /rewrite|expand|shorten/.test(live.what) && live.text;
-    wanted.push(replaced ? growing(live) : node);
-    if (live?.key === block.key && live.what === "reword_after") wanted.push(growing(live));
+    const made = live?.key === block.key && /rewrite|expand|shorten/.test(live.what);
+    if (!made || !live.text) wanted.push(node);
+    if (made || (live?.key === block.key && live.what === "reword_after")) wanted.push(growing(live));
   }
   for (const key of [...drawn.keys()]) if (!state.blocks.some((block) => block.key === key)) drawn.delete(key);
   const summary = make("p", { class: "pz-summary", text: state.summary });
