@@ -30,17 +30,10 @@ from models.registry import Registry
 from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Progress
 from shared.errors import BadRequest
 from shared.settings import Settings
+from tests.no_files import NoFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ModelSpec("m", "scripted", (), capabilities=frozenset({"text"}), context=512)
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 # ---- what it takes to start ------------------------------------------------------------------------------------------------

@@ -29,20 +29,13 @@ from shared.engine import Cancel, Engine, ModelSpec, OnProgress
 from shared.messages import Image
 from shared.settings import Settings
 from tests.demos.pictures.samples import corners, saved
+from tests.no_files import NoFiles
 
 EN = Strings("en")
 BOTH = frozenset({"text", "image"})
 SEES = ModelSpec("sees", "scripted", (), capabilities=BOTH, context=1000, options={"replies": ["I see."]})
 LATER = dataclasses.replace(SEES, id="later", options={"replies": ["word " * 500], "delay": 0.01})
 READS = dataclasses.replace(SEES, id="reads", capabilities=frozenset({"text"}))
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 @dataclasses.dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,23 +12,16 @@ from demos import reply, turns
 from demos.reply import Choices, Dropped, Update
 from demos.turns import Conversation, Turn
 from models.registry import Registry
-from shared.engine import Cancel, Cancelled, Engine, ModelSpec, OnProgress, Progress, Sampling, ToolSpec
+from shared.engine import Cancel, Cancelled, Engine, ModelSpec, Progress, Sampling, ToolSpec
 from shared.errors import BadRequest, OutOfMemory, UnknownModel
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta, Usage
 from shared.messages import Image, Message, Text, assistant, system, user
+from tests.no_files import NoFiles
 
 SCRIPT = ModelSpec(
     "m", "scripted", (), capabilities=frozenset({"text", "prefill"}), context=4096, options={"replies": ["Paris, of course."]}
 )
 USAGE = Usage(10, 0, 5, 0.1, 0.5)
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 class Notebook:

@@ -15,6 +15,7 @@ from demos.agent.toolbox import Outcome
 from models.registry import Registry
 from shared.engine import Cancel, ModelSpec, Sampling, Source, ToolSpec
 from shared.messages import Message, user
+from tests.no_files import NoFiles
 
 TEXT = {"type": "string"}
 ADD = ToolSpec(
@@ -49,17 +50,6 @@ def adder(arguments: Mapping[str, Any], cancel: Cancel, say: Callable[[str], Non
 
 def weather(arguments: Mapping[str, Any], cancel: Cancel, say: Callable[[str], None]) -> str:
     return '{"temperature": 22}'
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: object, cancel: Cancel) -> Any:
-        return None
-
-    def delete(self, spec: ModelSpec) -> bool:
-        return False
 
 
 def registry(*replies: str, dialect: str = "chatml", capabilities: Sequence[str] = ("text", "tools"), **changes: Any) -> Registry:

@@ -29,7 +29,7 @@ from shared.errors import ModelUnavailable
 from shared.events import Event
 from shared.messages import Message, user
 from shared.settings import Settings
-from tests.demos.agent.scripts import NoFiles
+from tests.no_files import NoFiles
 
 
 def call(name: str, **arguments: object) -> str:

@@ -22,7 +22,8 @@ from shared.engine import Cancel, ModelSpec, Progress, Sampling, Source
 from shared.errors import RemoteFailure
 from shared.events import ReasoningDelta, TextDelta
 from shared.messages import Image, Message, Text, ToolCall, ToolResult, assistant, user
-from tests.demos.agent.scripts import ADD, NoFiles, Tools, adder, finished, of, registry, run, weather
+from tests.demos.agent.scripts import ADD, Tools, adder, finished, of, registry, run, weather
+from tests.no_files import NoFiles
 from tests.openai_server import OpenAIServer, Reply, chunk, says, sends, stalls
 
 CALL = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>'

@@ -22,6 +22,7 @@ from shared.engine import Cancel, Engine, ModelSpec, OnProgress, Sampling, ToolS
 from shared.events import Event
 from shared.messages import Message, system, user
 from shared.settings import Settings
+from tests.no_files import NoFiles
 
 REPLY = "The brush is wet, the paper waits. " * 4
 FIRST = ModelSpec(
@@ -29,14 +30,6 @@ FIRST = ModelSpec(
     options={"replies": [REPLY], "delay": 0.002},
 )  # fmt: skip
 SECOND = dataclasses.replace(FIRST, id="second", options={"replies": ["I am the second."]})
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 class Remembering(Scripted):

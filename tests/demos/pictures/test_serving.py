@@ -26,21 +26,13 @@ from demos.tab import App
 from demos.vision.desk import Desk
 from demos.vision.viewer import Viewer
 from models.registry import Registry
-from shared.engine import Cancel, ModelSpec, OnProgress
 from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
 from tests.demos.pictures.samples import animated, bomb, corners, opened, saved
+from tests.no_files import NoFiles
 
 PNG, JPEG = saved(corners((900, 600)), "PNG"), saved(corners(), "JPEG")
 GONE = "This conversation is not open any more. Reload the page."
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("nothing is fetched")
 
 
 @pytest.fixture

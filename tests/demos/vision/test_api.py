@@ -31,6 +31,7 @@ from shared.messages import Image, Message, Text, system
 from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
 from tests.demos.pictures.samples import animated, bomb, corners, saved
+from tests.no_files import NoFiles
 
 ROOT = Path(__file__).parents[3]
 REPLY = "A cat lies on a red chair. " * 4
@@ -41,14 +42,6 @@ SEES = ModelSpec(
 READS = dataclasses.replace(SEES, id="reads", capabilities=frozenset({"text"}))
 SLOW = dataclasses.replace(SEES, id="slow", options={"replies": [REPLY * 9], "delay": 0.05})
 Heard = list[tuple[str, list[Message], Sampling]]
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 class Remembering(Scripted):

@@ -20,9 +20,9 @@ from demos.vision import cards
 from demos.vision.desk import Desk
 from demos.vision.viewer import SLOW, Viewer
 from models.registry import Registry
-from shared.engine import Cancel, ModelSpec, OnProgress
 from shared.settings import Settings
 from tests.demos.pictures.samples import animated
+from tests.no_files import NoFiles
 
 GONE = {"error": "This conversation is not open any more. Reload the page."}
 
@@ -31,14 +31,6 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     """In a thread of its own: the browser's tests leave a loop in this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("nothing is fetched")
 
 
 class Watched(Viewer):

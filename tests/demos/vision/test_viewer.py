@@ -30,6 +30,7 @@ from shared.settings import Settings
 from tests.demos.agent.tools import pdf_files
 from tests.demos.pictures.samples import animated, bomb, corners, saved
 from tests.demos.test_turns import anything
+from tests.no_files import NoFiles
 from tests.seeing_models import native_folder
 from tests.servers import Served, Server
 
@@ -47,14 +48,6 @@ class Tiles(Scripted):
         if height == 1:
             raise ArithmeticError("a line")
         return 1 if detail == "low" else width * height // 100 * (2 if detail == "high" else 1)
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: OnProgress, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
 
 
 class Page:

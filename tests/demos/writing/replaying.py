@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from demos.writing import compose
@@ -18,6 +17,7 @@ from shared.engine import Cancel, ModelSpec, Sampling, ToolSpec
 from shared.errors import DemoError, RemoteFailure
 from shared.events import Done, Event, TextDelta, Usage
 from shared.messages import Image, Message
+from tests.no_files import NoFiles
 
 WRITING = ModelSpec(
     "composer", "scripted", (), dialect="xcomposer2_writing", capabilities=frozenset({"text", "image", "prefill", "choice"}), parallel=1
@@ -105,17 +105,6 @@ class Replaying:
 
 
 USAGE = Usage(1, 0, 1, 0.0, 0.0)
-
-
-class NoFiles:
-    def find(self, spec: ModelSpec) -> Path | None:
-        return None
-
-    def fetch(self, spec: ModelSpec, on_progress: object, cancel: Cancel) -> Path:
-        raise AssertionError("a script has no files")
-
-    def delete(self, spec: ModelSpec) -> bool:
-        return False
 
 
 def candidate(name: str, *, alt: str = "") -> Candidate:

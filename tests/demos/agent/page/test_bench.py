@@ -24,7 +24,7 @@ from demos.tab import App
 from models.registry import Registry
 from shared.chatml import INTERPRETER
 from shared.settings import Settings
-from tests.demos.agent.scripts import NoFiles
+from tests.no_files import NoFiles
 
 EN = Strings("en")
 OWN = '''

@@ -32,7 +32,7 @@ from shared.events import TextDelta
 from shared.messages import ToolCall
 from shared.settings import Settings
 from tests.demos.agent.lived import NAMES, call, lived
-from tests.demos.agent.scripts import NoFiles
+from tests.no_files import NoFiles
 
 EN = Strings("en")
 SIX = call("Calculator", expression="6 * 7")
