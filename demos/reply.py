@@ -14,6 +14,8 @@ from shared.errors import BadRequest, OutOfMemory
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Image, Message, Reasoning, Text, user
 
+SHORT_QUESTION = 64  # tokens of one, with what stands around it
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -33,7 +35,6 @@ class Dropped:
 
 
 Update = Progress | Dropped | Event
-SHORT_QUESTION = 64  # tokens of one, with what stands around it
 Emit = Callable[[Update], None]
 Asked = Callable[[Conversation, str], list[Message]]  # what a conversation and a system text are to a model
 
