@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from demos import turns
 from demos.agent.call.running import capped
 from demos.agent.events import AgentEvent, Exchange
-from shared import call_text, chatml
-from shared.engine import Cancel, Engine, ModelSpec, Sampling, ShowsPrompt, ToolSpec
+from demos.model_prompt import prompt_text
+from shared import call_text
+from shared.engine import Cancel, Engine, ModelSpec, Sampling, ToolSpec
 from shared.events import Done, DoneReason, Event, ReasoningDelta, TextDelta
 from shared.messages import Message, Reasoning, Text, ToolCall, ToolResult
 from shared.tag_router import ends_with_block
@@ -118,14 +119,6 @@ class Turn:
                 break  # the engine says that it is too long
             run = shorter
         return [*head, *shape([*rest[:-1], *run])]
-
-
-def prompt_text(engine: Engine, spec: ModelSpec, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
-    """What the model reads, exactly; of an engine that does not say it, as the catalog's dialect writes it."""
-    if isinstance(engine, ShowsPrompt):
-        return engine.prompt_text(messages, tools=tools)
-    told = chatml.with_default_system(messages, spec.default_system)
-    return chatml.as_text(chatml.render(told, chatml.DIALECTS[spec.dialect], tools))
 
 
 def result_limit(context: int) -> int:

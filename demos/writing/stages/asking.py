@@ -7,14 +7,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from demos import turns
+from demos.model_prompt import prompt_text
 from demos.writing.draft import Brief, Draft, Finder, Stage, Writers
 from demos.writing.events import Asked, WritingEvent, after
 from demos.writing.prompts import Edit
 from demos.writing.record import MOST_PROMPT, Call
 from demos.writing.similarity import Similarity
 from models.registry import Registry
-from shared import chatml
-from shared.engine import Cancel, Cancelled, Engine, ModelSpec, Sampling, ShowsPrompt
+from shared.engine import Cancel, Cancelled, Engine, ModelSpec, Sampling
 from shared.events import Done, Event, PromptProgress, ReasoningDelta, TextDelta
 from shared.messages import Image, Message
 
@@ -85,7 +85,7 @@ class Asker:
 
     def ask(self, stage: Stage | Edit, place: int | None, messages: Sequence[Message], sampling: Sampling, hear: Hear = _unheard) -> Reply:
         """The answer; `hear` gets its events as they come. Raises what the engine raises, and `Cancelled` when it was stopped."""
-        prompt = self.prompt_text(messages)
+        prompt = prompt_text(self.engine, self.spec, messages)
         pieces: list[str] = []
         end: Done | None = None
         with closing(self._events(messages, sampling)) as events:
@@ -107,13 +107,6 @@ class Asker:
 
     def _events(self, messages: Sequence[Message], sampling: Sampling) -> Generator[Event, None, None]:
         yield from self.engine.stream(messages, sampling, cancel=self.cancel)
-
-    def prompt_text(self, messages: Sequence[Message]) -> str:
-        """What the model reads, exactly; of an engine that does not say it, as the catalog's dialect writes it."""
-        if isinstance(self.engine, ShowsPrompt):
-            return self.engine.prompt_text(messages)
-        told = chatml.with_default_system(messages, self.spec.default_system)
-        return chatml.as_text(chatml.render(told, chatml.DIALECTS[self.spec.dialect]))
 
     def fits(self, messages: Sequence[Message], max_tokens: int) -> bool:
         """Whether the prompt leaves room for the answer. A short one is not counted, which costs an endpoint a request."""
