@@ -2,6 +2,7 @@
 
 const form = { instruction: "", language: "", pictures: null, tone: "", length: "", outline: false, materials: "", seed: null, model: "", eyes: "",
   painter: "", sources: null };
+const zone = $(".pz-writing");
 let offers = null;
 const set = (name, value) => { form[name] = value; keep(800) };
 
@@ -87,7 +88,8 @@ const start = () => {
   if (state.running) return;
   if (empty()) { news(say("empty")); $("#writing-instruction").focus(); return }
   opened = null;
-  element.querySelector(".pz-writing").dataset.begun = "";
+  zone.dataset.short = "";  // on a phone the article is what is to be seen now
+  if (matchMedia("(max-width:768px)").matches) $(".pz-work").scrollIntoView({ block: "start" });
   once({ do: "write", form });
 };
 const button = (words, act, kind = "", disabled = false) =>
@@ -99,7 +101,8 @@ const buttons = () => {
   const shown = state.running
     ? [button("stop", () => ask({ do: "stop" }), "pz-stop")]
     : [button(written ? "write_anew" : "write", start, "pz-primary"), state.resume && button("go_on", () => once({ do: "go_on" })),
-      button("open", () => { pick.value = ""; pick.click() }, "pz-quiet")];
+      button("open", () => { pick.value = ""; pick.click() }, "pz-quiet"),
+      "short" in zone.dataset && button("settings", () => { delete zone.dataset.short; buttons() }, "pz-quiet pz-unfold")];
   row.replaceChildren(...shown.filter(Boolean));
 };
 const drawExamples = () => {
@@ -114,7 +117,6 @@ const drawExamples = () => {
     } } }))));
 };
 pick.addEventListener("change", () => { bring(pick.files).then(() => { pick.value = "" }) });
-const zone = $(".pz-writing");
 for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => {
   if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
   event.preventDefault();
