@@ -11,6 +11,7 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import PIL.Image
@@ -108,13 +109,16 @@ def _set(text: str) -> _Set | None:
         return None
     room = ROOM[1] - ROOM[0] - SEAL_GAP - SEAL_SIDE
     for size in SIZES:
-        font = font.font_variant(size=size)
-        lines = balanced(text, font.getlength, TEXT_WIDTH)
-        if len(lines) * size * LEADING <= room:
-            return _Set(font, tuple(lines))
-    last, most = font, int(room / (SIZES[-1] * LEADING))
-    text = shortened(text, lambda some: len(wrapped(some, last.getlength, TEXT_WIDTH)) <= most)
-    return _Set(last, tuple(wrapped(text, last.getlength, TEXT_WIDTH)))
+        font, most = font.font_variant(size=size), int(room / (size * LEADING))
+        if _fits(text, font, most):
+            return _Set(font, tuple(balanced(text, font.getlength, TEXT_WIDTH)))
+    text = shortened(text, partial(_fits, font=font, most=most))
+    return _Set(font, tuple(wrapped(text, font.getlength, TEXT_WIDTH)))
+
+
+def _fits(text: str, font: Font, most: int) -> bool:
+    """Into `most` lines. What is longer than all of them together need not be broken into lines to know that it does not."""
+    return font.getlength(text) <= most * TEXT_WIDTH and len(wrapped(text, font.getlength, TEXT_WIDTH)) <= most
 
 
 def _drawable(text: str) -> str:

@@ -1,6 +1,6 @@
 """Fonts of this machine for a text: the first of those that look well here and that has a glyph for each of its characters.
 
-Pillow's own font is always there and has Latin letters only. Nothing is fetched. Knows no card.
+Pillow's own font is always there and has the letters of English only. Nothing is fetched. Knows no card.
 """
 
 from __future__ import annotations
