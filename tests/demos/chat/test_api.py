@@ -158,12 +158,13 @@ def test_what_cannot_be_asked_is_refused_in_words(served: Served, named: dict[st
 
 def test_the_endpoints_of_the_tabs_are_the_only_public_ones(served: Served) -> None:
     api = served.client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/agent", "/chat", "/vision"} and not api["unnamed_endpoints"]
+    assert set(api["named_endpoints"]) == {"/agent", "/chat", "/vision", "/write"} and not api["unnamed_endpoints"]
     parameters = {item["parameter_name"]: item["parameter_default"] for item in api["named_endpoints"]["/chat"]["parameters"]}
     assert parameters == {"message": None, "model": "", "system": "", "max_tokens": 512, "temperature": -1, "seed": -1}
     config = httpx.get(f"{served.url}/config", trust_env=False).json()
     assert len(config["dependencies"]) > 10
-    assert [event["api_name"] for event in config["dependencies"] if event["api_visibility"] != "private"] == ["chat", "agent", "vision"]
+    public = [event["api_name"] for event in config["dependencies"] if event["api_visibility"] != "private"]
+    assert public == ["chat", "agent", "vision", "write"]
 
 
 def test_a_private_handler_cannot_be_called_by_a_client(served: Served) -> None:
