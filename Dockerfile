@@ -4,10 +4,12 @@
 FROM python:3.12-slim
 
 # llama.cpp is built with OpenMP, whose library slim images lack; bubblewrap isolates model-written code where the host allows it
-# (docs/sandbox.md); the font draws Chinese in its plots; clip art, and the program that draws it, illustrate articles without a network
+# (docs/sandbox.md); the font draws Chinese in its plots; clip art, and the program that draws it, illustrate articles without a network; Pango
+# sets their PDF
 RUN apt-get update -qq \
     && apt-get install -qq -y --no-install-recommends \
         libgomp1 bubblewrap fonts-wqy-microhei openclipart-svg librsvg2-bin \
+        libpangoft2-1.0-0 libharfbuzz-subset0 \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --uid 1000 --create-home studio && install -d -o studio -g studio /data
@@ -15,7 +17,7 @@ WORKDIR /app
 
 ARG REQUIREMENTS=requirements-core.txt
 COPY requirements*.txt ./
-RUN pip install --no-cache-dir -r "$REQUIREMENTS"
+RUN pip install --no-cache-dir -r "$REQUIREMENTS" -r requirements-pdf.txt
 COPY . .
 
 ENV PUYU_DATA_DIR=/data PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

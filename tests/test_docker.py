@@ -127,7 +127,7 @@ def test_the_image_runs_as_uid_1000_on_7860_with_its_data_in_a_volume() -> None:
 
 def test_the_image_installs_our_requirements_files_only() -> None:
     installs = [value for name, value in instructions() if name == "RUN" and "pip install" in value]
-    assert installs == ['pip install --no-cache-dir -r "$REQUIREMENTS"']
+    assert installs == ['pip install --no-cache-dir -r "$REQUIREMENTS" -r requirements-pdf.txt']
     assert (ROOT / last("ARG").partition("=")[2]).is_file()
 
 

@@ -57,8 +57,6 @@ def test_a_pdf_with_text_and_pictures(chromium: str) -> None:
 
 
 def test_weasyprint_writes_one_too() -> None:
-    if printing.importlib.util.find_spec("weasyprint") is None:
-        pytest.skip("WeasyPrint is optional, and not installed")
     assert pdf(web_page(document(example(), FILES.get)), by="weasyprint").startswith(b"%PDF-")
 
 
