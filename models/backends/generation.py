@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 
 from models.architectures.plora import TASKS
 from models.backends.eyes import blind
-from models.backends.pictures import Eyes, Gaze, Prompt, prompt_of
-from models.backends.prefix_cache import BYTES, Prefix, PrefixCaches
+from models.backends.pictures import SEEN_BYTES, Eyes, Gaze, Prompt, Seen, prompt_of
+from models.backends.prefix_cache import BYTES, CONVERSATIONS, Prefix, PrefixCaches
 from models.backends.safetensors_folder import Checkpoint
 from models.backends.sampler import Sampler
 from models.prompts.choices import Choices
@@ -50,14 +50,16 @@ class Request:
 
 
 class Decoder:
-    """The loaded model and what belongs to it. Only `forward` and `caches` touch torch; only the owner thread uses them."""
+    """The loaded model and what belongs to it. Only `forward`, `caches` and `seen` touch torch; only the owner thread uses them."""
 
     def __init__(self, checkpoint: Checkpoint, dialect: Dialect, spec: ModelSpec, eyes: Eyes | None = None) -> None:
         self.dialect = dialect
         self.eyes = eyes
         self.tokenizer: ChatTokenizer = checkpoint.tokenizer
         kept = spec.options.get("prefix_bytes")  # what the memory plan has left for them, where that is little
-        self.caches = PrefixCaches(checkpoint.model.config, limit_bytes=kept if isinstance(kept, int) else BYTES)
+        limit = kept if isinstance(kept, int) else BYTES
+        self.caches = PrefixCaches(checkpoint.model.config, conversations=CONVERSATIONS if limit else 0, limit_bytes=limit)
+        self.seen = Seen(SEEN_BYTES if limit else 0)
         self.stop_ids = frozenset(checkpoint.eos_ids | self.tokenizer.controls(dialect.stop))
         self._id = spec.id
         self._context = min((limit for limit in (spec.context, checkpoint.context) if limit), default=0)
@@ -123,7 +125,7 @@ class Answer:
     def __init__(self, decoder: Decoder, request: Request) -> None:
         self._decoder = decoder
         self._request = request
-        self._gaze = Gaze(request.prompt, decoder.eyes)
+        self._gaze = Gaze(request.prompt, decoder.eyes, decoder.seen)
         self._cached = self._output = 0
         self._first = 0.0
         self._raw = ""

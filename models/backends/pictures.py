@@ -1,8 +1,9 @@
 """Prompts with pictures: one sequence of ids in which each picture is a run of positions known by what it shows.
 
 An id below zero stands for a position of a picture; it is made of the file's sha256 and of how the picture is cut up, so that
-two prompts are compared position by position, pictures included. `Gaze` encodes those whose positions have to be read, and forgets
-them behind that. Pictures are opened by `models.picture_files`.
+two prompts are compared position by position, pictures included. `Gaze` encodes those whose positions have to be read, and lets go of
+them behind that; what was encoded last stands in `Seen` for a while, since a picture comes back at another place: a candidate that was
+chosen, one that is offered again. Pictures are opened by `models.picture_files`.
 
 Knows no model: what turns a picture into rows is an `Eyes` (`models.backends.eyes`).
 """
@@ -25,6 +26,8 @@ from shared.chatml import ImageSlot, Piece
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
 from shared.messages import Detail, Image
+
+SEEN_BYTES = 64 * 1024**2  # 32 pictures of 256 positions 4,096 wide in 16 bit; six of 1,225
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,36 @@ def _shown(image: Image, layout: Layout) -> int:
     return -1 - int.from_bytes(digest[:7])
 
 
+class Seen:
+    """The rows of the last pictures, by the id of their positions: what they show, and how it was cut up. The oldest goes first, once
+    there are more than `limit_bytes`; a picture that is larger is not kept. Used by the model's owner thread only."""
+
+    def __init__(self, limit_bytes: int = SEEN_BYTES) -> None:
+        self._limit = limit_bytes
+        self._rows: dict[int, torch.Tensor] = {}
+
+    def __getitem__(self, shown: int) -> torch.Tensor | None:
+        rows = self._rows.pop(shown, None)
+        if rows is not None:
+            self._rows[shown] = rows  # it was used now
+        return rows
+
+    def keep(self, shown: int, rows: torch.Tensor) -> None:
+        self._rows.pop(shown, None)
+        if rows.nbytes > self._limit:
+            return
+        self._rows[shown] = rows
+        while sum(kept.nbytes for kept in self._rows.values()) > self._limit:
+            del self._rows[next(iter(self._rows))]
+
+
 class Gaze:
     """The pictures of one prompt, as far as they have to be looked at. Used by the model's owner thread only."""
 
-    def __init__(self, prompt: Prompt, eyes: Eyes | None) -> None:
+    def __init__(self, prompt: Prompt, eyes: Eyes | None, seen: Seen | None = None) -> None:
         self._prompt = prompt
         self._eyes = eyes
+        self._seen = Seen(0) if seen is None else seen
         self._rows: dict[Picture, torch.Tensor] = {}
         grids = [Grid(picture.begin, *picture.grid) for picture in prompt.pictures if picture.grid]
         self._where = Places(len(prompt), grids) if grids else None
@@ -126,18 +153,26 @@ class Gaze:
 
     def encode(self, picture: Picture, model: torch.nn.Module, cancel: Cancel) -> bool:
         """False when `cancel` ended it, which it does between any two layers."""
+        shown = next(token_id for token_id in self._prompt.ids[picture.begin : picture.end] if token_id < 0)
+        rows = self._seen[shown]
+        if rows is None:
+            try:
+                with torch.inference_mode(), watched(model, lambda: cancel.is_set()):
+                    rows = self._encoded(picture)
+            except Cancelled:
+                return False
+            self._seen.keep(shown, rows)
+        self._rows[picture] = rows
+        return True
+
+    def _encoded(self, picture: Picture) -> torch.Tensor:
         assert self._eyes is not None
-        seen = upright(open_picture(picture.image), picture.image)
-        try:
-            with torch.inference_mode(), watched(model, lambda: cancel.is_set()):
-                rows = self._eyes.encode(seen, len(self._prompt.pictures), picture.image.detail)
-        except Cancelled:
-            return False
+        pixels = upright(open_picture(picture.image), picture.image)
+        rows = self._eyes.encode(pixels, len(self._prompt.pictures), picture.image.detail)
         places = self._places(picture, picture.begin, picture.end)
         if len(rows) != places:
             raise BadRequest(f"The model sees {len(rows):,} positions in a picture laid out as {places:,}.", "Choose another model.")
-        self._rows[picture] = rows
-        return True
+        return rows
 
     def rows(self, begin: int, end: int) -> torch.Tensor | None:
         """The rows of the positions between `begin` and `end`, None where there are none; what lies before `end` is forgotten."""

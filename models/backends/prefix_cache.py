@@ -15,7 +15,7 @@ CONVERSATIONS = 2
 BYTES = 2 * 1024**3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Prefix:
     """A cache and the ids that are in it, in order."""
 
@@ -30,8 +30,11 @@ class Prefix:
 
 
 class PrefixCaches:
-    """The least recently kept goes first, once there are more than `conversations`, or more than `limit_bytes` beside the cache
-    of the running turn: between two turns the last one's stands in its place, so even a limit of nothing lets a conversation go on."""
+    """At most `conversations`, and `limit_bytes` beside the cache of the running turn: between two turns the last one's stands in its
+    place, so even a limit of nothing lets a conversation go on. No `conversations`: nothing is kept.
+
+    What goes first is the cache that others nearly hold, as they begin alike: an answer that was asked for again, the last of many
+    questions about one article. Among caches that have little in common it is the least recently used."""
 
     def __init__(self, config: PreTrainedConfig, *, conversations: int = CONVERSATIONS, limit_bytes: int = BYTES) -> None:
         self._config = config
@@ -42,32 +45,42 @@ class PrefixCaches:
     def take(self, prompt: Sequence[int]) -> Prefix:
         """The longest beginning of `prompt` that is cached, without its last token, which must be computed for its scores.
 
-        A cache of which most is something else belongs to another conversation: it is copied, not taken away."""
+        A cache that goes on otherwise stays, too: the next question may go on with what this one does not."""
         fits = [(_usable(prefix, prompt), prefix) for prefix in self._kept]
         length, best = max(fits, key=lambda fit: fit[0], default=(0, None))
         if best is None or not length:
             return self._alone(Prefix([], DynamicCache(config=self._config)))
-        if 2 * length < len(best.ids):
-            best = Prefix(best.ids, _copied(best.cache))
-        else:
-            self._kept.remove(best)
+        self._kept.remove(best)
         if length < len(best.ids):
-            best.cache.crop(length - len(best.ids))  # negative: that many tokens go
-            best.ids = best.ids[:length]
+            self._kept.append(best)  # it was used now
+            branch = Prefix(best.ids[:length], _copied(best.cache))
+            branch.cache.crop(length - len(best.ids))  # negative: that many tokens go
+            best = branch
         return self._alone(best)
 
     def keep(self, prefix: Prefix) -> None:
-        if not prefix.ids or not prefix.sound:
+        if not prefix.ids or not prefix.sound or not self._conversations:
             return
         self._kept.append(prefix)
         while len(self._kept) > self._conversations or sum(kept.size_bytes for kept in self._kept[:-1]) > self._limit:
-            del self._kept[0]
+            self._drop(self._kept[:-1], prefix)
 
     def _alone(self, running: Prefix) -> Prefix:
         """`running`, once the others keep to the limit."""
         while sum(kept.size_bytes for kept in self._kept) > self._limit:
-            del self._kept[0]
+            self._drop(self._kept, running)
         return running
+
+    def _drop(self, those: Sequence[Prefix], newest: Prefix) -> None:
+        """One of `those`, which are in the order of their use."""
+        own = [_own(one, [*(other for other in those if other is not one), newest]) for one in those]
+        least = min(range(len(those)), key=own.__getitem__)
+        self._kept.remove(those[least if 2 * own[least] < len(those[least].ids) else 0])
+
+
+def _own(prefix: Prefix, others: Sequence[Prefix]) -> int:
+    """How many of its ids no other cache holds."""
+    return len(prefix.ids) - max(common_prefix(prefix.ids, other.ids) for other in others)
 
 
 def _usable(prefix: Prefix, prompt: Sequence[int]) -> int:

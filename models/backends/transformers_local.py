@@ -1,8 +1,9 @@
 """Safetensors models through transformers, on the CPU or a GPU; torch is imported here and in this file's neighbours only.
 
-Options of its spec: those of `placement`; `prefix_bytes`, what the KV caches of finished conversations may take; `infer_mode`,
-the task LoRA of XComposer2.5. A dtype of `auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last
-one lets the code that comes with this one model run (`models.remote_code`).
+Options of its spec: those of `placement`; `prefix_bytes`, what the KV caches of finished conversations may take, 0: nothing is
+kept from one prompt to the next, which the registry never asks for; `infer_mode`, the task LoRA of XComposer2.5. A dtype of
+`auto` is the checkpoint's own, but bfloat16 for a float16 checkpoint on a CPU. A last one lets the code that comes with this
+one model run (`models.remote_code`).
 
 One thread owns the model (`models.worker`); a prompt is read in batches, looked at `cancel` between them and between
 tokens, and the KV caches of the last conversations are used again, pictures in them known by what they show. Weights that are

@@ -41,13 +41,53 @@ def test_a_cache_is_used_by_one_answer_at_a_time() -> None:
     assert caches.take([1, 2, 3, 4, 5]).ids == []
 
 
-def test_a_short_common_beginning_is_copied() -> None:
+@pytest.mark.parametrize("prompt", [[1, 2, 8, 9], [1, 2, 3, 4, 8]], ids=["short", "long"])
+def test_what_goes_on_otherwise_leaves_the_cache_it_began_with(prompt: list[int]) -> None:
     caches = PrefixCaches(CONFIG)
     caches.keep(prefix(1, 2, 3, 4, 5))
-    other = caches.take([1, 2, 8, 9])
+    other = caches.take(prompt)
     other.cache.update(torch.zeros(1, 1, 1, 8), torch.zeros(1, 1, 1, 8), 1)
     mine = caches.take([1, 2, 3, 4, 5, 6])
-    assert (other.ids, mine.ids, entries(mine)) == ([1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    assert (other.ids, mine.ids, entries(mine)) == (prompt[:-1] if 4 in prompt else [1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+
+
+def test_an_article_stays_while_questions_about_its_beginnings_come_and_go() -> None:
+    """As the captions of an illustrated article are asked: each tells a little more of it, and then the captions so far."""
+    caches = PrefixCaches(CONFIG)
+    article = list(range(100, 112))
+    caches.keep(prefix(*article, 1, 2))
+    for told in range(3, 13, 2):
+        taken = caches.take([*article[:told], 200 + told, 201 + told])
+        assert taken.ids == entries(taken) == article[:told]
+        caches.keep(prefix(*article[:told], 200 + told, 201 + told))
+    assert caches.take([*article, 1, 2, 3]).ids == [*article, 1, 2]
+
+
+def test_an_answer_that_was_asked_for_again_costs_nobody_else_his_cache() -> None:
+    caches = PrefixCaches(CONFIG)
+    caches.keep(prefix(9, 8, 7, 6))
+    caches.keep(prefix(1, 2, 3, 4, 50, 51))
+    again = caches.take([1, 2, 3, 4, 60])
+    assert again.ids == [1, 2, 3, 4]
+    caches.keep(prefix(1, 2, 3, 4, 60, 61))
+    assert [caches.take([*ids, 0]).ids for ids in ([9, 8, 7, 6], [1, 2, 3, 4, 60, 61], [1, 2, 3, 4, 50])] == [
+        [9, 8, 7, 6], [1, 2, 3, 4, 60, 61], [],
+    ]  # fmt: skip
+
+
+def test_what_was_used_last_stays_where_caches_have_nothing_in_common() -> None:
+    caches = PrefixCaches(CONFIG)
+    caches.keep(prefix(1, 2, 3, 4, 5, 6))
+    caches.keep(prefix(7, 8, 9))
+    assert caches.take([1, 2, 20]).ids == [1, 2]
+    caches.keep(prefix(1, 2, 20, 21, 22, 23))
+    assert (caches.take([7, 8, 9, 0]).ids, caches.take([1, 2, 3, 4, 5, 6, 0]).ids) == ([], [1, 2, 3, 4, 5, 6])
+
+
+def test_none_is_kept_where_none_is_wanted() -> None:
+    caches = PrefixCaches(CONFIG, conversations=0)
+    caches.keep(prefix(1, 2, 3))
+    assert caches.take([1, 2, 3, 4]).ids == []
 
 
 def test_the_least_recently_kept_goes_first() -> None:
