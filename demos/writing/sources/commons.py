@@ -5,7 +5,10 @@ JPEG then, and originals are kept from programs when many ask. Its width is one 
 are passed over (the first page of a PDF is its title). What Commons tells of a picture is HTML by anybody: only its text is kept.
 Commons does not judge whether a picture is fit for everybody.
 
-Source: https://www.mediawiki.org/wiki/API:Imageinfo, .../Extension:CommonsMetadata, .../Common_thumbnail_sizes
+Programs are asked for no more than two downloads at a time, and to say who they are: every request bears this application's name.
+
+Sources: https://www.mediawiki.org/wiki/API:Imageinfo, .../Extension:CommonsMetadata, .../Common_thumbnail_sizes;
+https://wikitech.wikimedia.org/wiki/Robot_policy
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from typing import Any, ClassVar
 
 from demos.writing.article import Credit
 from demos.writing.sources.source import Wanted
-from demos.writing.sources.web_pictures import MOST_BYTES, Offer, Service, WebSource, number_in, plain, text_in, too_small
+from demos.writing.sources.web_pictures import MOST_BYTES, Offer, Service, WebSource, too_small
+from demos.writing.sources.web_texts import number_in, plain, text_in
 from shared.errors import RemoteFailure
 
 ORIGIN = "https://commons.wikimedia.org"
@@ -31,6 +35,7 @@ _HOUSEKEEPING = re.compile(r"CC|PD|GFDL|Self-published|License|Files? |Media |Up
 class Commons(WebSource):
     id: ClassVar[str] = "commons"
     name: ClassVar[str] = "Wikimedia Commons"
+    at_once: ClassVar[int] = 2
 
     def _offers(self, service: Service, words: str, wanted: Wanted) -> list[Offer]:
         asked = {

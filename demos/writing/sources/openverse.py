@@ -4,9 +4,9 @@ Asked are only pictures whose licence lets anybody share the article, sell it an
 public domain mark. What readers of an article will do with it is not known here, and exports make pictures smaller; NC and ND would
 forbid one or the other. Sensitive pictures are left out, by the service's own judgement.
 
-Without a key it answers 20 results a page, and so many searches a minute and a day that an article gets its pictures (its maintainers
-speak of 20 and 200; it says 429 when they are used up): so one page is asked for, never a second one. The picture itself comes from
-where it lies; where that fails or is too large, Openverse has a copy 600 pixels wide.
+Without a key it answers 20 results a page and so many searches (in 2026 its headers said 20 a minute and 200 a day; 429 when they are
+used up): enough for the pictures of an article, so one page is asked for and never a second one. The picture itself comes from where
+it lies; where that fails or is too large, Openverse has a copy 600 pixels wide.
 
 Source: https://api.openverse.org/v1/ (documentation and schema).
 """
@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 from demos.writing.article import Credit, one_line
 from demos.writing.sources.source import Wanted
-from demos.writing.sources.web_pictures import MOST_BYTES, Offer, Service, WebSource, number_in, text_in, too_small
+from demos.writing.sources.web_pictures import MOST_BYTES, Offer, Service, WebSource, too_small
+from demos.writing.sources.web_texts import number_in, text_in
 
 ORIGIN = "https://api.openverse.org"
 PAGE = 20  # results: the most without a key

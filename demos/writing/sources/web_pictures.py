@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
 from typing import Any, ClassVar
 
 from demos.pictures.fetch import Fetch
@@ -24,6 +22,7 @@ from demos.web import Page
 from demos.writing.article import Credit, one_line
 from demos.writing.draft import Candidate
 from demos.writing.sources.source import Around, Wanted
+from demos.writing.sources.web_texts import number_in, queries, text_in
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError, RemoteFailure
 
@@ -32,16 +31,8 @@ PICTURE_SECONDS = 10.0  # for one address; a slow one makes way
 MOST_BYTES = 8_000_000  # of one file; what is larger has a smaller one
 KEPT = 2_000_000  # pixels: as much as a page or a sheet of paper shows of a picture in a text
 SMALLEST = 200  # pixels of a side: below it, it is an icon, or a picture that says there is none
-AT_ONCE = 4  # pictures that are fetched side by side
+AT_ONCE = 4  # pictures that are fetched side by side, from many places
 MOST_ANSWER = 2_000_000  # bytes of a service's answer
-MOST_WORDS, MOST_QUERY = 12, 200  # words and characters of a query
-MOST_MARKUP = 20_000  # characters of it that are read
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
-_PHRASE = re.compile(r"[的与]|^一[幅张个位只座群片朵条棵]")
-EMPTY_WORDS = frozenset(
-    ("a", "an", "and", "at", "by", "for", "from", "in", "into", "is", "of", "on", "or", "that", "the", "their", "to", "was", "were", "with")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +78,7 @@ class WebSource(ABC):
     name: ClassVar[str]
     leases: ClassVar[bool] = False
     seconds: ClassVar[float] = SECONDS
+    at_once: ClassVar[int] = AT_ONCE
 
     def __init__(self, around: Around) -> None:
         self._around = around
@@ -107,7 +99,7 @@ class WebSource(ABC):
                 if cancel.is_set():
                     raise Cancelled from error
                 if limit.is_set():
-                    raise RemoteFailure(f"{self.name} took longer than {self.seconds:.0f} seconds.", "Try again later.") from error
+                    raise RemoteFailure(f"{self.name} took longer than {self.seconds:g} seconds.", "Try again later.") from error
                 raise
             if cancel.is_set():
                 raise Cancelled
@@ -117,7 +109,7 @@ class WebSource(ABC):
         for words in queries(wanted.query or wanted.caption):
             offers = self._offers(service, words, wanted)
             if offers:
-                return _Gathering(self._around, service).candidates(offers, wanted.count)
+                return _Gathering(self._around, service, self.at_once).candidates(offers, wanted.count)
         return []
 
     @abstractmethod
@@ -131,28 +123,30 @@ class _Gathering:
 
     around: Around
     service: Service
+    at_once: int
     failures: list[DemoError] = field(default_factory=list)
 
     def candidates(self, offers: Sequence[Offer], count: int) -> list[Candidate]:
         """At most `count`, in the order of the offers. Raises `RemoteFailure` where there is none."""
         taken: dict[int, Candidate] = {}
-        for rank, made in self._arriving(offers):
-            image = self.around.pictures.add(made.content).image
-            if all(other.image != image for other in taken.values()):
-                taken[rank] = Candidate(image, offers[rank].alt, offers[rank].credit, offers[rank].words)
-            if len(taken) >= count:
-                break
+        with contextlib.closing(self._arriving(offers)) as arriving:
+            for rank, made in arriving:
+                image = self.around.pictures.add(made.content).image
+                if all(other.image != image for other in taken.values()):
+                    taken[rank] = Candidate(image, offers[rank].alt, offers[rank].credit, offers[rank].words)
+                if len(taken) >= count:
+                    break
         if not taken:
             log = "\n".join(error.one_line() for error in self.failures)
             cause = f"None of the {len(offers)} pictures that {self.service.name} found could be fetched."
             raise RemoteFailure(cause, "Try again later, or use other pictures.", log=log)
         return [taken[rank] for rank in sorted(taken)]
 
-    def _arriving(self, offers: Sequence[Offer]) -> Iterator[tuple[int, Clean]]:
+    def _arriving(self, offers: Sequence[Offer]) -> Generator[tuple[int, Clean], None, None]:
         """Pictures as they come, each with the rank of its offer, until all are there or the time is over."""
         done: queue.SimpleQueue[Future[Clean] | None] = queue.SimpleQueue()
         forget = self.service.limit.subscribe(lambda: done.put(None))
-        pool = ThreadPoolExecutor(AT_ONCE, "pictures")
+        pool = ThreadPoolExecutor(self.at_once, "pictures")
         try:
             ranks = {pool.submit(self._fetched, offer): rank for rank, offer in enumerate(offers)}
             for future in ranks:
@@ -176,6 +170,8 @@ class _Gathering:
         fetch = replace(given, web=web, seconds=min(PICTURE_SECONDS, given.seconds))
         failed: DemoError = BadRequest("This result has no address of a picture.", "Use another one.")
         for address in offer.addresses:
+            if self.service.limit.is_set():
+                break
             try:
                 return self._moderate(fetch.get(address, self.service.limit).content)
             except DemoError as error:
@@ -190,64 +186,9 @@ class _Gathering:
         return made
 
 
-def queries(query: str) -> tuple[str, ...]:
-    """What to search for, in turn: all words, then the first ones: of Chinese the first phrase, else three that mean something.
-
-    Nothing but words: what a service takes for an operator does not pass."""
-    words = _WORD.findall(query.lower())[:MOST_WORDS]
-    every = " ".join(words)[:MOST_QUERY].rstrip()
-    if _CHINESE.search(every):
-        phrases = [phrase for word in words for phrase in _PHRASE.split(word) if phrase]
-        fewer = phrases[:1]
-    else:
-        full = [word for word in words if word not in EMPTY_WORDS]
-        fewer = full[: min(3, len(full) - 1)] if len(full) > 2 else full
-    return tuple(dict.fromkeys(text for text in (every, " ".join(fewer)[:MOST_QUERY].rstrip()) if text))
-
-
-def text_in(item: object, key: str) -> str:
-    """A text of a service's answer, or none."""
-    value = item.get(key) if isinstance(item, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def number_in(item: object, key: str) -> int | None:
-    """A whole number of a service's answer, where it is one."""
-    value = item.get(key) if isinstance(item, dict) else None
-    return value if type(value) is int else None
-
-
 def too_small(item: object) -> bool:
     """Whether its answer says that a side is too short; where it says nothing, the picture will."""
     return any(side is not None and side < SMALLEST for side in (number_in(item, "width"), number_in(item, "height")))
-
-
-def plain(markup: str) -> str:
-    """The text of some HTML, in one line; what stands in scripts and styles is none."""
-    reader = _Text()
-    reader.feed(markup[:MOST_MARKUP])
-    reader.close()
-    return one_line("".join(reader.pieces))
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-        self._hidden = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._hidden = self._hidden or (tag if tag in ("script", "style") else "")
-        if tag in ("br", "p", "div", "li", "td", "tr"):
-            self.pieces.append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._hidden:
-            self._hidden = ""
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
 
 
 @contextlib.contextmanager

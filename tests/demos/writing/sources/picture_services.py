@@ -40,9 +40,14 @@ class Refused(Served):
 
 
 class _Handler(servers._Handler):
+    _code = 0
+
+    def _send(self, served: Served) -> None:
+        self._code = served.code if isinstance(served, Refused) else 0
+        super()._send(served)
+
     def send_response(self, code: int, message: str | None = None) -> None:
-        served = self.server.owner.files.get(self.path)
-        super().send_response(served.code if isinstance(served, Refused) else code, message)
+        super().send_response(self._code or code, message)
 
 
 class _Answers(dict[str, Served]):

@@ -189,7 +189,13 @@ def test_a_title_is_believed_where_name_folder_or_keywords_agree(tmp_path: Path)
 
 
 def test_icons_shapes_and_links_are_passed_over(tmp_path: Path) -> None:
-    passed = ["shapes/stars/apple.svg", "computer/icons/flat-theme/apple.svg", "special/patterns/apple.svg", "buttons/apple.svg"]
+    passed = [
+        "shapes/stars/apple.svg",
+        "computer/icons/flat-theme/apple.svg",
+        "special/patterns/apple.svg",
+        "buttons/apple.svg",
+        "logos/apple.svg",
+    ]
     folder = collection(tmp_path / "clip", {name: svg("apple") for name in [*passed, "computer/apple.svg"]})
     collection(tmp_path, {"outside.svg": svg("outside apple")})
     (folder / "outside_apple.svg").symlink_to(tmp_path / "outside.svg")

@@ -5,6 +5,7 @@ Time, Stop, size, redirects and fewer words are shared with Openverse and tested
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,29 @@ def test_a_service_that_fails_is_said(tmp_path: Path, answer: Served, words: str
     with pytest.raises(RemoteFailure, match=words) as raised:
         found({SEARCH: answer}, tmp_path / "p")
     assert raised.value.remedy
+
+
+def test_two_pictures_are_fetched_at_a_time(tmp_path: Path) -> None:
+    together, lock = threading.Barrier(2), threading.Lock()
+    now, most = 0, 0
+
+    def answer(number: int) -> Answer:
+        def meet(query: dict[str, str]) -> Served:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            together.wait(30)
+            with lock:
+                now -= 1
+            return picture(number)
+
+        return meet
+
+    numbers = range(1, 7)
+    search = commons_answer(*(commons_page(n) for n in numbers))
+    candidates, _ = found({SEARCH: search, **{thumb(n): answer(n) for n in numbers}}, tmp_path / "p", wanted(count=6))
+    assert len(candidates) == 6 and most == 2
 
 
 def test_a_service_that_is_down(tmp_path: Path) -> None:
