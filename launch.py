@@ -81,6 +81,8 @@ def placed(spec: ModelSpec, settings: Settings) -> ModelSpec:
     options: dict[str, object] = {}
     if spec.backend in TORCH_BACKENDS:
         options = {name: value for name in ("device", "dtype", "offload") if (value := getattr(settings, name)) not in ("auto", False)}
+        if spec.backend != "transformers_local" and options.get("dtype") in ("8bit", "4bit"):
+            del options["dtype"]  # for models that write: those that draw and embed are not to be had so
     elif spec.backend == "llama_cpp" and settings.device == "cpu":
         options = {"gpu_layers": 0}
     shorter = 0 < settings.context < (spec.context or settings.context + 1) and spec.backend not in ENDPOINT_BACKENDS

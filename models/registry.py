@@ -22,7 +22,7 @@ from models.memory.idle import unload_idle
 from models.memory.plan import Device, Plan
 from models.memory.room import Measure, NeedOf, Room, this_machine
 from models.memory.slots import Slot, Slots
-from shared.engine import Cancel, Cancelled, Capability, Embedder, Engine, Leased, ModelSpec, OnProgress, Progress
+from shared.engine import Cancel, Cancelled, Capability, Embedder, Engine, Leased, ModelSpec, OnProgress, Painter, Progress
 from shared.errors import BadRequest, ModelUnavailable, OutOfMemory
 
 
@@ -193,7 +193,7 @@ class Registry:
         when `cancel` ends a stage. After an `OutOfMemory` of the turn itself idle models are gone, and this one is loaded smaller
         when it is asked for again."""
         with self._lease(self._able(model_id, "text", "image"), cancel, on_progress) as engine:
-            if isinstance(engine, Embedder):
+            if isinstance(engine, Embedder | Painter):
                 raise _unsuited(model_id)
             yield engine
 
@@ -202,6 +202,14 @@ class Registry:
         """As `lease`, for one that embeds texts and pictures."""
         with self._lease(self._able(model_id, "embed"), cancel, on_progress) as engine:
             if not isinstance(engine, Embedder):
+                raise _unsuited(model_id)
+            yield engine
+
+    @contextmanager
+    def painter(self, model_id: str, *, cancel: Cancel | None = None, on_progress: OnProgress | None = None) -> Iterator[Painter]:
+        """As `lease`, for one that draws."""
+        with self._lease(self._able(model_id, "draw"), cancel, on_progress) as engine:
+            if not isinstance(engine, Painter):
                 raise _unsuited(model_id)
             yield engine
 

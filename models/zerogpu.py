@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from shared.engine import ModelSpec
 from shared.errors import ModelUnavailable
 
-TORCH_BACKENDS = ("transformers_local", "clip_embedder")
+TORCH_BACKENDS = ("transformers_local", "clip_embedder", "diffusers_painter")
 REASON = "ZeroGPU lends its GPU to single calls, and models that run with torch need one that stays"
 REMEDY = "Choose a GGUF model, connect to a server with --api-base, or give the Space other hardware."
 log = logging.getLogger(__name__)

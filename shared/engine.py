@@ -203,7 +203,43 @@ class Embedder(Protocol):
         ...
 
 
-Leased = Engine | Embedder
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """`png` is a whole file, RGB; the same `seed`, prompt, size and `steps` give it again on the same machine."""
+
+    png: bytes
+    width: int
+    height: int
+    seed: int
+    steps: int
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """A model that draws. Several calls may run at once; they wait for each other."""
+
+    def paint(
+        self,
+        prompt: str,
+        width: int,
+        height: int,
+        *,
+        seed: int | None = None,
+        steps: int = 0,
+        cancel: Cancel | None = None,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Painting:
+        """A picture of that shape, in the size at which this model draws best and no larger than asked for where that is smaller still
+        possible. `seed` None draws anew each time, `steps` 0 are as many as suit the model. `on_step` gets steps done and in all, on the
+        model's own thread. A prompt longer than the model reads is cut. Raises `BadRequest`, `Cancelled`, `OutOfMemory`."""
+        ...
+
+    def close(self) -> None:
+        """As an engine's."""
+        ...
+
+
+Leased = Engine | Embedder | Painter
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ SQUARE = {"do_resize": True, "size": {"height": SIDE, "width": SIDE}, "do_center
 
 def clip_folder(path: Path, dtype: torch.dtype = torch.float32) -> Path:
     """It cuts a square out of the middle of a picture, and reads 20 tokens of text."""
-    tokenizer: Any = t.CLIPTokenizer(vocab=_letters("<|startoftext|>", "<|endoftext|>"), merges=[])
+    tokenizer: Any = t.CLIPTokenizer(vocab=letters("<|startoftext|>", "<|endoftext|>"), merges=[])
     text = _TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": 20, **_ends(tokenizer)}
     config = t.CLIPConfig(text_config=text, vision_config=_EYES, projection_dim=WIDTH)
     eyes = t.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
@@ -57,7 +57,7 @@ def _gemma() -> Any:
     return t.Siglip2Tokenizer(vocab=letters | {chr(97 + at): 6 + at for at in range(26)}, merges=[], padding_side="right")
 
 
-def _letters(*special: str) -> dict[str, int]:
+def letters(*special: str) -> dict[str, int]:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     return {piece: at for at, piece in enumerate([*alphabet, *(f"{letter}</w>" for letter in alphabet), *special])}
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models import gguf, projectors
+from models import gguf, pipelines, projectors
 from models.memory.plan import CPU, Need
 from models.zerogpu import TORCH_BACKENDS
 from shared.engine import ModelSpec
@@ -34,6 +34,7 @@ FACTS_WORKING = 896 * MB  # measured: torch 220 MB, and OCR on 1,600 x 1,600 pix
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
 QWEN_PICTURES_WORKING = 768 * MB  # measured: 372 MB for a picture of 1,280 positions and 749 MB for 4,096, at Qwen2.5-VL's widths, bfloat16
 EMBEDDING_WORKING = 320 * MB  # measured: 210 MB for 8 pictures in a CLIP-L, and some 100 for one of 16 megapixels while it is prepared
+PAINTED_PIXEL, PAINTED_SIDE = 4500, 1024  # bytes; measured: 4,450 for Stable Diffusion's decoder in float32 on a CPU, 3,440 in bfloat16
 SLACK = 50  # a fiftieth of the weights: allocators round up, and activations grow with the model's width
 WEIGHTS = "model.safetensors"
 _QWEN_VL = re.compile(r"qwen[\d._]*[_-]vl", re.IGNORECASE)  # what configs and ids call them; an InternVL has plain Qwen inside
@@ -61,6 +62,8 @@ def need(spec: ModelSpec, path: Path | None, device: str = CPU, dtype: str = "")
         return Need(spec.size_bytes, 0, FACTS_WORKING, dtype="float32")
     if spec.backend == "clip_embedder":
         return _embedder(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
+    if spec.backend == "diffusers_painter":
+        return _painter(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
     return _torch(spec, path, device, dtype or str(spec.options.get("dtype", "auto")))
 
 
@@ -132,6 +135,23 @@ def _embedder(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Ne
     return Need(weights, 0, EMBEDDING_WORKING + weights // SLACK, dtype=dtype, estimated=not (tensors.parameters or spec.parameters))
 
 
+def _painter(spec: ModelSpec, path: Path | None, device: str, asked: str) -> Need:
+    """What is drawn grows with its pixels: most of that is taken in one go, when the finished numbers become a picture."""
+    tensors = pipeline_checkpoint(path) if path is not None else Tensors()
+    dtype = _resolved(asked, tensors.dtype or "bfloat16", device)
+    bits = BITS.get(dtype, 16.0)
+    parameters = tensors.parameters or spec.parameters
+    weights = math.ceil(parameters * bits / 8) + tensors.other if parameters else spec.size_bytes
+    side = _positive(spec.options.get("side"), PAINTED_SIDE)
+    working = TORCH_WORKING + weights // SLACK + side * side * PAINTED_PIXEL
+    return Need(weights, 0, working, dtype=dtype, estimated=not parameters, movable=device.startswith("cuda"))
+
+
+def painter_dtype(path: Path, device: str) -> str:
+    """What `auto` means for the pipeline in a folder."""
+    return _resolved("auto", pipeline_checkpoint(path).dtype or "bfloat16", device)
+
+
 def _seeing(spec: ModelSpec, config: Mapping[str, Any]) -> int:
     """What looking takes: Qwen's read a picture as one, as large as it is allowed to be; the others in squares."""
     if "image" not in spec.capabilities:
@@ -174,6 +194,12 @@ def _context(spec: ModelSpec, config: Mapping[str, Any]) -> int:
 def checkpoint(path: Path) -> Tensors:
     """What the headers of the safetensors files that are loaded from a folder add up to; those that cannot be read count nothing."""
     files = tuple(_loaded_from(path))
+    return _checkpoint_of(files, _stamps(files))
+
+
+def pipeline_checkpoint(path: Path) -> Tensors:
+    """The same for a folder of several models."""
+    files = tuple(pipelines.weights(path))
     return _checkpoint_of(files, _stamps(files))
 
 

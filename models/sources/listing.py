@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from models import pipelines
 from models.downloads.transfer import Remote
 from shared.errors import ModelUnavailable
 
@@ -58,9 +59,12 @@ def loadable(names: list[str], *, pickle: bool = False, code: bool = False) -> l
 
     Raises `ModelUnavailable` where there are no weights to load."""
     visible = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    is_pipeline = "model_index.json" in visible  # several models in folders of their own, as diffusers keeps them
+    is_pipeline = pipelines.INDEX in visible  # several models in folders of their own, as diffusers keeps them
     chosen = [name for name in visible if _is_needed(name, nested=is_pipeline) or (code and name.endswith(".py"))]
     weights = [name for name in chosen if name.endswith(".safetensors")]
+    if is_pipeline:
+        needed = set(pipelines.loaded(weights))
+        chosen, weights = [name for name in chosen if name in needed or name not in weights], sorted(needed)
     if not weights:
         return chosen + _pickles(visible, pickle=pickle)
     if any(_shard_of(name, "model") for name in weights):
