@@ -324,7 +324,7 @@ def photographs(pictures: Pictures, count: int) -> tuple[Own, ...]:
 
 def written(around: Around, *, answers: Callable = sensible, pictures: int = 3) -> Desk:
     desk = Desk(answers, READS)
-    desk.shelf = SourceFinder(around)  # type: ignore[assignment]
+    desk.shelf = SourceFinder(around, ("own", "openverse", "commons", "card"))  # type: ignore[assignment]
     end = desk.write(Brief(BEES.instruction, "en", pictures=pictures))
     assert end.reason == "done" and all(slot.picture is not None for slot in end.draft.slots or ())
     return desk
