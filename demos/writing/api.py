@@ -18,10 +18,12 @@ from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
 from demos.writing import page, shown
+from demos.writing.brought import own_name
 from demos.writing.draft import Draft
 from demos.writing.events import WritingEvent
 from demos.writing.export.formats import exported
 from demos.writing.manuscript import Manuscript
+from demos.writing.pictures import SOURCES
 from demos.writing.runs import Runs
 from demos.writing.sources.source import Own
 from shared.engine import Cancel, Cancelled
@@ -41,8 +43,9 @@ def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
     ) -> Iterator[tuple[list[str] | None, str]]:  # fmt: skip
         """Write an article by `instruction` and illustrate it. `images` are offered for every place; `pictures` is how many, null as many
         as fit; `language` zh, en, or empty; `model` writes, `eyes` chooses, `painter` draws, empty: the page's, the writer, none; `sources`
-        are ids of picture sources, null the page's choice. Yields (files, progress); the files come last."""
-        form = {
+        are ids of picture sources, null the page's choice. Yields (files, progress); the files come last, with what went otherwise than
+        planned, a line for each."""
+        form: dict[str, Any] = {
             "instruction": instruction or "", "pictures": pictures, "language": language or "", "model": model or "", "eyes": eyes or "",
             "painter": painter or "", "tone": tone or "", "length": length or "", "materials": materials or "", "seed": seed,
         }  # fmt: skip
@@ -51,8 +54,12 @@ def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
         try:
             manuscript = shelf.open(key)
             _bring(manuscript, images or [])
-            yield from _written(app, runs, manuscript, form if sources is None else {**form, "sources": sources}, cancel)
-            yield _files(manuscript, folder), "done"
+            if sources is not None:
+                form["sources"] = _known(sources)
+            for told in _written(app, runs, manuscript, form, cancel):
+                shelf.find(key)  # it is used: no other makes room for itself here
+                yield None, told
+            yield _files(manuscript, folder), _end(app, manuscript)
         except DemoError as error:
             raise components.refusal(error, app.settings) from error
         except Cancelled:
@@ -75,12 +82,21 @@ def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
 
 def _bring(manuscript: Manuscript, images: Sequence[str]) -> None:
     for path in images:
-        name = Path(path).name
+        name = own_name(Path(path).name)
         added = manuscript.pictures.add(manuscript.pictures.read(Path(path)), name)
         manuscript.bring(Own(added.image, name))
 
 
-def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, Any], cancel: Cancel) -> Iterator[tuple[None, str]]:
+def _known(sources: Any) -> list[str]:
+    """Raises `BadRequest` for anything but a list of ids that are there."""
+    known = [source.id for source in SOURCES]
+    if not isinstance(sources, list) or any(one not in known for one in sources):
+        raise BadRequest("That is no list of picture sources.", f"Use some of: {', '.join(known)}.")
+    return sources
+
+
+def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, Any], cancel: Cancel) -> Iterator[str]:
+    """What is done so far, each time that it is more."""
     task = page.task_of(app, form, manuscript)
     run = manuscript.begin("written", Draft(), task=task, cancel=cancel)
     work = runs.composed(manuscript, task, run)
@@ -99,8 +115,13 @@ def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, An
         now = "; ".join(f"{one['id']} {one['state']} {one['count']}".strip() for one in bar if one["state"] != "todo")
         if now != told:
             told = now
-            yield None, now
+            yield now
     manuscript.end(run)
+
+
+def _end(app: App, manuscript: Manuscript) -> str:
+    told = (shown.told(one, Strings("en"), whole=app.settings.trusted) for one in manuscript.told)
+    return "\n".join(dict.fromkeys(["done", *told]))
 
 
 def _files(manuscript: Manuscript, folder: Path) -> list[str]:

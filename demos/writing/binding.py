@@ -57,14 +57,17 @@ class Begun:
 def unbound(article: Article, find: Callable[[str], Image | None], *, complete: bool = True, first: int | None = None) -> Begun:
     """The draft of an article that people may have edited, so that stages can be done again; `find` gives a picture's file by its sha256.
 
-    A draft has one picture at a place: of several it is the one with key `first`, else the first. The others, and those before the first
-    paragraph, stay as they are. An article that is not `complete` is text that goes on, without pictures."""
+    A draft has one picture at a place: of several it is the one with key `first`, else the first. The others, those before the first
+    paragraph, and those that people have settled stay as they are, unless they are the `first`. An article that is not `complete` is
+    text that goes on, without pictures."""
     if not complete:
         return Begun(article, Draft(text="\n\n".join(section.source for section in article.sections)), {})
     places = {section.key: place for place, section in enumerate(article.sections)}
     found: dict[int, Picture] = {}
     for picture in sorted(article.pictures, key=lambda one: one.key != first):
-        if picture.after in places:
+        if picture.key == first and places:
+            found[places.get(picture.after, 0)] = picture
+        elif picture.after in places and not _settled(picture):
             found.setdefault(places[picture.after], picture)
     slots = tuple(_slot(place, found[place], find) for place in sorted(found))
     edited = tuple(Piece(section.kind, section.source) for section in article.sections)
@@ -77,18 +80,25 @@ def rebound(begun: Begun, draft: Draft) -> Article:
         return begun.article
     article, before = begun.article, {slot.place: slot for slot in begun.draft.slots or ()}
     old = {picture.key: picture for picture in article.pictures}
-    new: list[Picture] = []
+    made: dict[int, Picture] = {}
     last = article.last_key
     for slot in [slot for slot in draft.slots if slot.place < len(article.sections)][:MOST_PICTURES]:
         key = begun.keys.get(slot.place, 0)
-        if slot == before.get(slot.place):
-            new.append(old[key])
+        if key and slot == before.get(slot.place):
+            made[key] = old[key]
             continue
+        after = old[key].after if key else article.sections[slot.place].key
         if not key:
             key = last = last + 1
-        new.append(_picture(slot, article.sections[slot.place].key, key))
-    kept = [picture for picture in article.pictures if picture.key not in begun.keys.values()]
-    return replace(article, pictures=tuple([*new, *kept][:MOST_PICTURES]), last_key=last)
+        made[key] = _picture(slot, after, key)
+    gone = set(begun.keys.values()) - set(made)
+    stay = [made.pop(picture.key, picture) for picture in article.pictures if picture.key not in gone]
+    return replace(article, pictures=tuple([*stay, *made.values()][:MOST_PICTURES]), last_key=last)
+
+
+def _settled(picture: Picture) -> bool:
+    """A person wants no picture there, or one without a caption: no stage may think it unfinished."""
+    return not picture.caption if picture.shown is not None else picture.by == "visitor"
 
 
 def _slot(place: int, picture: Picture, find: Callable[[str], Image | None]) -> Slot:

@@ -153,8 +153,8 @@ def put(article: Article, key: int, candidate: Candidate, by: Choice = "visitor"
 
 
 def clear(article: Article, key: int) -> Article:
-    """No picture in this place; caption and candidates are kept."""
-    return _changed(article, replace(_picture(article, key), chosen=None, by=""))
+    """No picture in this place, which is a person's choice; caption and candidates are kept."""
+    return _changed(article, replace(_picture(article, key), chosen=None, by="visitor"))
 
 
 def with_files(article: Article, files: Mapping[str, File]) -> Article:
@@ -173,7 +173,7 @@ def _with_files(picture: Picture, files: Mapping[str, File]) -> Picture:
     offered = _once(list(named.values()))
     shown = named.get(picture.shown.sha256) if picture.shown else None
     chosen = next((index for index, one in enumerate(offered) if shown is not None and one.sha256 == shown.sha256), None)
-    return replace(picture, candidates=offered, chosen=chosen, by="" if chosen is None else picture.by)
+    return replace(picture, candidates=offered, chosen=chosen, by="" if chosen is None and picture.shown else picture.by)
 
 
 def _inserted(article: Article, at: int, text: str) -> Article:

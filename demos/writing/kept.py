@@ -52,9 +52,11 @@ def form_of(value: Any) -> dict[str, Any]:
 
 def to_keep(article: Article) -> dict[str, Any] | None:
     """The article without its prompts and without pictures, whose files the server has; None for one that is too large to keep."""
+    texts = [article.record.instruction, *(one.source for one in article.sections), *(one.caption + one.query for one in article.pictures)]
+    if sum(map(len, texts)) > MOST:
+        return None
     bare = replace(article, record=replace(article.record, calls=()))
-    kept = saved.to_json(replace(bare, pictures=tuple(replace(one, candidates=(), chosen=None, by="") for one in bare.pictures)))
-    return kept if sum(len(section.source) for section in article.sections) <= MOST else None
+    return saved.to_json(replace(bare, pictures=tuple(replace(one, candidates=(), chosen=None, by="") for one in bare.pictures)))
 
 
 def first_pill(app: App, form: Mapping[str, Any], t: Strings) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from demos.pictures.images import Pictures
@@ -35,7 +36,7 @@ from demos.writing.events import (
 from demos.writing.record import Call
 from demos.writing.sources.source import Own
 from demos.writing.task import Task
-from demos.writing.versions import Versions
+from demos.writing.versions import Version, Versions
 from shared.engine import Cancel, Progress
 from shared.errors import BadRequest
 from shared.events import PromptProgress, ReasoningDelta
@@ -88,6 +89,8 @@ class Manuscript:
         self.reason: Reason | None = None  # how the last run ended
         self.error: BaseException | None = None
         self.run: Run | None = None
+        self.key: int | None = None  # the picture that the draft's last run was about
+        self._older: Version | None = None  # what was shown before the text of `draft` was begun
         self.at = 0  # counts what happened, so that a page knows whether it has seen it
         self._asked_at = clock()
 
@@ -98,6 +101,19 @@ class Manuscript:
     @property
     def running(self) -> bool:
         return self.run is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the article that is shown was written to its end: it is what the last run made, or older than that."""
+        versions = self.versions
+        older = versions is not None and self._older is not None and any(one is self._older for one in versions.all[versions.at :])
+        return self.draft.complete or older
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run can go on with the article that is shown."""
+        left = self.reason in ("cancelled", "failed", "partial") and self.draft != Draft() and not self.draft.finished
+        return left and self.run is None and self.complete == self.draft.complete
 
     def seen(self) -> None:
         """Its page has asked for it."""
@@ -144,12 +160,13 @@ class Manuscript:
     def bring_text(self, material: Material) -> None:
         """Raises `BadRequest` for too many, and for one too long."""
         with self._lock:
-            if len(self.materials) >= MOST_MATERIALS:
+            others = tuple(one for one in self.materials if one.name != material.name)
+            if len(others) >= MOST_MATERIALS:
                 raise BadRequest(f"There are {MOST_MATERIALS} texts already.", "Remove some first.")
             if len(material.text) > MOST_TEXT:
                 cause = f"{material.name} has {len(material.text):,} characters; {MOST_TEXT:,} are taken."
                 raise BadRequest(cause, "Give the parts that matter.")
-            self.materials = (*[one for one in self.materials if one.name != material.name], material)
+            self.materials = (*others, material)
             self.at += 1
 
     def leave_out(self, name: str) -> None:
@@ -164,6 +181,13 @@ class Manuscript:
         if self.run is not None:
             raise BadRequest("This article is being worked on.", "Wait, or press Stop.")
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Around what makes a run of the article as it is: nobody changes it meanwhile. Raises `BadRequest` as `expect_rest`."""
+        with self._lock:
+            self.expect_rest()
+            yield
+
     # What a run does.
 
     def begin(
@@ -175,7 +199,7 @@ class Manuscript:
             self.expect_rest()
             self.run = Run(what, self.versions, draft, begun, key, cancel or Cancel())
             self.task = task or self.task
-            self.told, self.reason, self.error = (), None, None
+            self.told, self.error = (), None  # `reason` stays: what was left to do is left when a paragraph was reworded
             self.seen()
             self.at += 1
             return self.run
@@ -193,6 +217,8 @@ class Manuscript:
             run.draft = after(run.draft, event)
             self._note(run, event)
             if isinstance(event, Written):
+                if run.begun is None:
+                    self._older = run.before.all[run.before.at] if run.before else None
                 run.begun = self._written(run)
             if run.begun is not None and isinstance(event, Written | Asked | Placed | Captioned | Found | Chosen):
                 self._set(run, rebound(run.begun, run.draft))
@@ -210,6 +236,8 @@ class Manuscript:
         with self._lock:
             self.run = None
             self.draft = run.draft
+            if run.begun is not None:
+                self.key = run.key
             self.error = error
             self.at += 1
 
@@ -258,24 +286,3 @@ class Manuscript:
         if article.sections:
             article = replace(article, record=record)
             self.versions = run.before.edited(article, run.what) if run.before else Versions.of(article, run.what)
-
-
-def unfinished(draft: Draft, reason: Reason | None) -> bool:
-    """Whether there is something left that a run could go on with."""
-    return reason in ("cancelled", "failed", "partial") and draft != Draft() and not draft.finished
-
-
-def at_stage(draft: Draft) -> Stage | None:
-    """The first stage that is not done; None where all are."""
-    if not draft.complete:
-        return "article"
-    if draft.slots is None:
-        return "places"
-    for slot in draft.slots:
-        if not slot.caption:
-            return "captions"
-        if slot.candidates is None:
-            return "candidates"
-        if not slot.over:
-            return "choice"
-    return None

@@ -17,14 +17,14 @@ from demos.strings import Strings
 from demos.tab import App
 from demos.view import writable
 from demos.writing import edits, pictures, shown
-from demos.writing.article import Article, Candidate, Credit
+from demos.writing.article import TOP, Article, Candidate, Credit
+from demos.writing.brought import brought
 from demos.writing.draft import Stage, Writers
 from demos.writing.export.formats import Exported, exported
-from demos.writing.manuscript import Manuscript, Material
+from demos.writing.manuscript import Manuscript
 from demos.writing.prompts import Edit
-from demos.writing.reopened import reopened
 from demos.writing.runs import Runs
-from demos.writing.sources.source import Around, Own
+from demos.writing.sources.source import Around
 from demos.writing.task import Task, brief_of, text_of
 from demos.writing.versions import Versions
 from shared.engine import ModelSpec
@@ -64,7 +64,7 @@ class Page:
 
     def add(self, key: str, content: bytes, name: str, t: Strings) -> dict[str, Any]:
         """A file: a picture of the writer's own, a text to be used, or a saved article."""
-        return self._told({"key": key}, t, lambda manuscript: self._added(manuscript, content, name))
+        return self._told({"key": key}, t, lambda manuscript: brought(manuscript, content, name))
 
     def export(self, key: str, format: str) -> Exported:
         """The article as a file. Raises `BadRequest` where there is none, and what the format raises."""
@@ -200,32 +200,6 @@ class Page:
     def _leave_out(self, manuscript: Manuscript, asked: Asked) -> None:
         manuscript.leave_out(text_of(asked, "name"))
 
-    def _added(self, manuscript: Manuscript, content: bytes, name: str) -> dict[str, Any]:
-        if content.startswith(b"PK") or content.lstrip()[:1] == b"{":
-            self._opened(manuscript, content)
-            return {"opened": True}
-        text = _text(content, name)
-        if text is not None:
-            manuscript.bring_text(Material(name or "text", text))
-            return {}
-        added = manuscript.pictures.add(content, name)
-        manuscript.bring(Own(added.image, name))
-        return {"added": added.image.sha256}
-
-    def _opened(self, manuscript: Manuscript, file: bytes) -> None:
-        manuscript.expect_rest()
-        found = reopened(file)
-        files: dict[str, tuple[str, int, int]] = {}
-        for sha256, content in found.pictures.items():
-            image = manuscript.pictures.add(content, "").image
-            files[sha256] = image.sha256, image.width, image.height
-        for picture in found.article.pictures:  # what this page has already
-            for one in picture.candidates:
-                image_there = manuscript.pictures.find(one.sha256)
-                if one.sha256 not in files and image_there is not None:
-                    files[one.sha256] = one.sha256, image_there.width, image_there.height
-        manuscript.open(edits.with_files(found.article, files))
-
     # What can be chosen.
 
     def _choices(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
@@ -250,13 +224,17 @@ def task_of(app: App, form: Asked, manuscript: Manuscript) -> Task:
     looks = "image" in model.capabilities
     images = tuple(one.image for one in manuscript.own[:LOOKED_AT]) if looks else ()
     brief = brief_of(form, images, tuple(one.text for one in manuscript.materials))
-    chosen = text_of(form, "eyes")
+    if "text" not in model.capabilities:
+        raise BadRequest(f"{model.id} does not write.", "Choose a model that writes texts.")
+    chosen, painter = text_of(form, "eyes"), text_of(form, "painter")
     if chosen and all(spec.id != chosen for spec in eyes(app)):
         raise BadRequest(f"{chosen[:80]} does not choose pictures.", "Choose a model that sees.")
+    if painter and all(spec.id != painter for spec in app.registry.specs("draw")):
+        raise BadRequest(f"{painter[:80]} does not draw.", "Choose a model that draws, or none.")
     sources = form.get("sources")
     known = [source.id for source in pictures.SOURCES]
     wanted = tuple(one for one in known if one in sources) if isinstance(sources, list | tuple) else pictures.DEFAULT
-    return Task(brief, Writers(model.id, chosen), wanted, text_of(form, "painter"))
+    return Task(brief, Writers(model.id, chosen), wanted, painter)
 
 
 def eyes(app: App) -> list[ModelSpec]:
@@ -281,13 +259,14 @@ def moved(article: Article, key: int, by: int) -> Article:
 
 
 def picture_moved(article: Article, key: int, by: int) -> Article:
-    """To after the next section, or the one before."""
+    """To after the next section, or the one before; before the first one there is only the top."""
     picture = next((one for one in article.pictures if one.key == key), None)
     if picture is None or not article.sections:
         return edits.move_picture(article, key, 0)
     keys = [section.key for section in article.sections]
     at = keys.index(picture.after) if picture.after in keys else -1
-    return edits.move_picture(article, key, keys[max(0, min(len(keys) - 1, at + by))])
+    to = min(len(keys) - 1, at + by)
+    return edits.move_picture(article, key, TOP if to < 0 else keys[to])
 
 
 def number(asked: Asked, name: str) -> int:
@@ -305,13 +284,3 @@ def _known(app: App, model: Any) -> str:
 def _choice(state: str, spec: ModelSpec, t: Strings) -> dict[str, Any]:
     mark = t(MARKS[state]) if state in MARKS else render.size(spec.size_bytes)
     return {"id": spec.id, "words": f"{spec.id} · {mark}", "here": state in MARKS}
-
-
-def _text(content: bytes, name: str) -> str | None:
-    """A text file's text; None for what is none."""
-    if b"\0" in content[:4096] or not name.lower().endswith((".txt", ".md", ".markdown", ".csv", ".text")):
-        return None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("gb18030", "replace")

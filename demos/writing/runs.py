@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from demos.pictures.fetch import Fetch
 from demos.writing import compose, edits, rewording
-from demos.writing.article import Article
+from demos.writing.article import Article, one_line
 from demos.writing.binding import Begun, unbound
 from demos.writing.draft import Candidate, Draft, Finder, Slot, Stage, Tell
 from demos.writing.events import Reworded, WritingEvent
@@ -41,11 +41,17 @@ class Runs:
         self._compose(manuscript, task, manuscript.begin("written", Draft(), task=task))
 
     def go_on(self, manuscript: Manuscript) -> None:
-        """With what is left to do. Raises `BadRequest` where nothing was begun."""
-        task, draft = _task(manuscript), manuscript.draft
-        begun = self._begun(manuscript) if manuscript.article is not None and (draft.text or draft.complete) else None
-        draft = self._left(draft, begun) if begun else draft
-        self._compose(manuscript, task, manuscript.begin("written", draft, begun))
+        """With what is left to do. Raises `BadRequest` where nothing was begun, and where an older article is shown."""
+        task = _task(manuscript)
+        with manuscript.at_rest():
+            draft, begun = manuscript.draft, None
+            if manuscript.article is not None and (draft.text or draft.complete):
+                if manuscript.complete != draft.complete:
+                    raise BadRequest("This version is older than what was begun.", "Show the newest one, or write anew.")
+                begun = self._begun(manuscript, manuscript.key, complete=draft.complete)
+                draft = self._left(draft, begun)
+            run = manuscript.begin("written", draft, begun, key=manuscript.key if begun else None)
+        self._compose(manuscript, task, run)
 
     def approve(self, manuscript: Manuscript, outline: str) -> None:
         """Write by the outline, as the visitor left it. Raises `BadRequest` for an empty one."""
@@ -56,34 +62,39 @@ class Runs:
         if stage in ("outline", "article"):
             self.write(manuscript, task)
             return
-        begun = self._begun(manuscript, key)
-        draft = _counted(begun.draft, manuscript)
-        place = _place(begun, key) if key is not None else None
-        seen = _offered(draft, place)
-        run = manuscript.begin(f"again_{stage}", draft.again(stage, place), begun, key=key, task=task)
+        with manuscript.at_rest():
+            begun = self._begun(manuscript, key)
+            draft = _counted(begun.draft, manuscript)
+            place = _place(begun, key) if key is not None else None
+            seen = _offered(draft, place)
+            run = manuscript.begin(f"again_{stage}", draft.again(stage, place), begun, key=key, task=task)
         self._compose(manuscript, task, run, seen=seen if stage == "candidates" else ())
 
     def find(self, manuscript: Manuscript, task: Task, key: int, caption: str, query: str) -> None:
         """Look for a picture with a person's caption. Raises `BadRequest` for an empty one."""
-        begun = self._begun(manuscript, key)
-        draft = _counted(begun.draft, manuscript).with_caption(_place(begun, key), caption, query)
-        self._compose(manuscript, task, manuscript.begin("again_candidates", draft, begun, key=key, task=task))
+        with manuscript.at_rest():
+            begun = self._begun(manuscript, key)
+            draft = _counted(begun.draft, manuscript).with_caption(_place(begun, key), caption, query)
+            run = manuscript.begin("again_candidates", draft, begun, key=key, task=task)
+        self._compose(manuscript, task, run)
 
     def illustrate(self, manuscript: Manuscript, task: Task, after: int) -> None:
-        """One more picture, after the section with this key."""
-        begun = self._begun(manuscript)
-        place = _places(begun.article).get(after)
-        if place is None or place in begun.keys:
-            raise BadRequest("There is a picture already, or the paragraph is gone.", "Choose another paragraph.")
-        slots = sorted([*(begun.draft.slots or ()), Slot(place)], key=lambda slot: slot.place)
-        draft = replace(_counted(begun.draft, manuscript), slots=tuple(slots))
-        self._compose(manuscript, task, manuscript.begin("illustrated", draft, begun, task=task))
+        """One more picture, after the section with this key. A text that was not written to its end is taken as it is."""
+        with manuscript.at_rest():
+            begun = self._begun(manuscript)
+            place = _places(begun.article).get(after)
+            if place is None or begun.article.at(after):
+                raise BadRequest("There is a picture already, or the paragraph is gone.", "Choose another paragraph.")
+            slots = sorted([*(begun.draft.slots or ()), Slot(place)], key=lambda slot: slot.place)
+            draft = replace(_counted(begun.draft, manuscript), slots=tuple(slots))
+            run = manuscript.begin("illustrated", draft, begun, task=task)
+        self._compose(manuscript, task, run)
 
     def reword(self, manuscript: Manuscript, model: str, key: int, edit: Edit, wish: str) -> None:
         """A paragraph made anew, or one more beside it. Raises `BadRequest` for what cannot be asked."""
-        article = _article(manuscript)
-        wanted = _rewording(article, key, edit, wish)
-        run = manuscript.begin(f"reword_{edit}", manuscript.draft, key=key)
+        with manuscript.at_rest():
+            wanted = _rewording(_article(manuscript), key, edit, wish)
+            run = manuscript.begin(f"reword_{edit}", manuscript.draft, key=key)
         work = rewording.work(self._registry, model, wanted, cancel=run.cancel)
         put = {"before": edits.insert_before, "after": edits.insert_after}.get(edit, edits.rewrite)
 
@@ -101,10 +112,9 @@ class Runs:
         return compose.work(self._registry, task.brief, task.writers, finder, run.draft, cancel=run.cancel)
 
     def _compose(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> None:
-        _start(manuscript, run, self.composed(manuscript, task, run, seen=seen))
+        _start(manuscript, run, lambda emit: self.composed(manuscript, task, run, seen=seen)(emit))
 
-    def _begun(self, manuscript: Manuscript, key: int | None = None) -> Begun:
-        complete = manuscript.draft.complete
+    def _begun(self, manuscript: Manuscript, key: int | None = None, *, complete: bool = True) -> Begun:
         return unbound(_article(manuscript), manuscript.pictures.find, complete=complete, first=key)
 
     @staticmethod
@@ -178,9 +188,13 @@ def _offered(draft: Draft, place: int | None) -> tuple[str, ...]:
 
 
 def _pending(slot: Slot, draft: Draft) -> Slot:
-    """A picture without candidates was not looked for yet, unless the last run looked and found none."""
-    before = next((one for one in draft.slots or () if one.place == slot.place), None)
-    return replace(slot, candidates=None) if not slot.candidates and (before is None or before.candidates is None) else slot
+    """A picture without candidates was not looked for yet, unless the last run looked and found none. Known by its caption, as people
+    may have moved paragraphs since; with the caption of a person it was not looked for."""
+    if slot.candidates:
+        return slot
+    before = [one for one in draft.slots or () if one_line(one.caption) == slot.caption]
+    slot = slot if before else replace(slot, query=slot.caption)
+    return slot if before and all(one.candidates is not None for one in before) else replace(slot, candidates=None)
 
 
 def _rewording(article: Article, key: int, edit: Edit, wish: str) -> Rewording:

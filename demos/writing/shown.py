@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from demos import render
@@ -10,7 +11,7 @@ from demos.writing.article import Article, Picture, Section
 from demos.writing.draft import Draft, Slot
 from demos.writing.events import Ruled, SlotFailed, SourceFailed
 from demos.writing.export.document import credit_parts
-from demos.writing.manuscript import Manuscript, Run, unfinished
+from demos.writing.manuscript import Manuscript, Run
 from demos.writing.tree import nodes
 from demos.writing.versions import Versions
 from shared.engine import Progress
@@ -34,12 +35,12 @@ def shown(manuscript: Manuscript, t: Strings, *, whole: bool) -> dict[str, Any]:
         "outlining": "".join(run.live) if run and run.stage == "outline" else "",
         "language": article.language if article else "",
         "summary": _summary(article, t) if article and article.sections else "",
-        "blocks": [_block(one, draft, manuscript, run) for one in article.blocks()] if article else [],
+        "blocks": [_block(one, draft, manuscript, run, t, whole) for one in article.blocks()] if article else [],
         "live": {"key": run.key, "what": run.what, "text": "".join(run.live)} if run and run.key and run.begun is None else None,
         "versions": _versions(manuscript.versions, t),
-        "told": list(dict.fromkeys(_told(one, t) for one in manuscript.told)),
+        "told": list(dict.fromkeys(told(one, t, whole=whole) for one in manuscript.told)),
         "error": _error(manuscript.error, t, kept=bool(article and article.sections), whole=whole),
-        "resume": run is None and unfinished(draft, manuscript.reason),
+        "resume": manuscript.unfinished,
         "own": [{"id": one.image.sha256, "name": one.name} for one in manuscript.own],
         "materials": [{"name": one.name, "length": len(one.text)} for one in manuscript.materials],
     }
@@ -96,7 +97,7 @@ def _summary(article: Article, t: Strings) -> str:
     return " · ".join(filter(None, [*parts, *article.record.models]))
 
 
-def _block(one: Section | Picture, draft: Draft, manuscript: Manuscript, run: Run | None) -> dict[str, Any]:
+def _block(one: Section | Picture, draft: Draft, manuscript: Manuscript, run: Run | None, t: Strings, whole: bool) -> dict[str, Any]:
     if isinstance(one, Section):
         return {"key": one.key, "kind": one.kind, "source": one.source, "nodes": nodes(one)}
     shown, slot = one.shown, _slot_of(one, manuscript, draft)
@@ -106,7 +107,7 @@ def _block(one: Section | Picture, draft: Draft, manuscript: Manuscript, run: Ru
         "shown": shown.sha256 if shown else "", "by": one.by,
         "size": [shown.width, shown.height] if shown else None, "credit": credit_parts(shown.credit) if shown else [],
         "candidates": [{"id": each.sha256, "title": each.credit.title or each.alt} for each in one.candidates],
-        "pending": _pending(slot, run), "failed": failed.cause if failed and shown is None else "",
+        "pending": _pending(slot, run), "failed": "" if failed is None or shown else failed.cause if whole else t("error.hidden"),
     }  # fmt: skip
 
 
@@ -132,10 +133,14 @@ def _versions(versions: Versions | None, t: Strings) -> dict[str, Any]:
     return {"undo": versions.can_undo, "redo": versions.can_redo, "at": versions.at, "all": named}
 
 
-def _told(one: Ruled | SlotFailed | SourceFailed, t: Strings) -> str:
+def told(one: Ruled | SlotFailed | SourceFailed, t: Strings, *, whole: bool) -> str:
+    """What went otherwise than planned. Not `whole`: what a model or a server of ours said may name paths and addresses of this machine."""
+    if not whole and not isinstance(one, Ruled):
+        one = replace(one, cause=t("error.hidden"), remedy="")
     match one:
         case Ruled(_, _, why, detail):
-            return t(f"writing.rule_{why}", detail=detail[:200])
+            hidden = why == "failed" and not whole
+            return t(f"writing.rule_{why}", detail=t("error.hidden") if hidden else detail[:200])
         case SourceFailed(source, _, cause, remedy):
             return t("writing.source_failed", source=t(f"writing.source_{source}"), cause=cause, remedy=remedy)
         case SlotFailed(stage, _, cause, remedy):

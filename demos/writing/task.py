@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from demos.writing.article import Language
+from demos.writing.article import Language, fit
 from demos.writing.draft import Brief, Length, Writers
 from shared.errors import BadRequest
 from shared.messages import Image
@@ -34,18 +34,19 @@ def brief_of(form: Mapping[str, Any], images: tuple[Image, ...] = (), materials:
     tone = " ".join(text_of(form, "tone").split())
     if len(tone) > LONGEST_TONE:
         raise BadRequest(f"The tone has {len(tone):,} characters; {LONGEST_TONE} are possible.", "Say it in a few words.")
-    told = tuple(one for one in (text_of(form, "materials"), *materials) if one.strip())
+    told = tuple(one for one in (text_of(form, "materials"), *map(fit, materials)) if one.strip())
     if sum(map(len, told)) > MOST_MATERIAL:
         raise BadRequest(
             f"The material has {sum(map(len, told)):,} characters; {MOST_MATERIAL:,} are taken.", "Give the parts that matter."
         )
-    length = next((one for one in get_args(Length) if one == form.get("length")), None)
+    asked = text_of(form, "length")
+    length = next((one for one in get_args(Length) if one == asked), None)
     if length is None:
-        raise BadRequest(
-            f"There is no length {str(form.get('length'))[:40]!r}.", f"Use one of {', '.join(filter(None, get_args(Length)))}."
-        )
+        raise BadRequest(f"There is no length {asked[:40]!r}.", f"Use one of {', '.join(filter(None, get_args(Length)))}.")
     pictures = _number(form.get("pictures"), "pictures")
-    outline, seed = bool(form.get("outline")), _number(form.get("seed"), "the seed")
+    outline, seed = form.get("outline") or False, _number(form.get("seed"), "the seed")
+    if not isinstance(outline, bool):
+        raise BadRequest("What was sent as outline is neither yes nor no.", "Reload the page.")
     if seed is not None and not 0 <= seed < 2**32:
         raise BadRequest(f"{seed} is no seed.", f"Use 0 to {2**32 - 1}, or leave it empty.")
     language = language_of(instruction, text_of(form, "language"))
@@ -62,11 +63,12 @@ def language_of(instruction: str, asked: str) -> Language:
 
 
 def text_of(form: Mapping[str, Any], name: str) -> str:
-    """A text of the form, empty where there is none. Raises `BadRequest` for anything else."""
+    """A text of the form without what no document and no prompt can hold, empty where there is none. Raises `BadRequest` for anything
+    else."""
     value = form.get(name)
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"What was sent as {name} is no text.", "Reload the page.")
-    return value or ""
+    return fit(value or "")
 
 
 def _number(value: Any, what: str) -> int | None:

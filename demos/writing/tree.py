@@ -14,13 +14,17 @@ from demos.writing.export.markup import Block, Code, Heading, Listing, Paragraph
 Node = list[Any]
 
 
+LONGEST_KEPT = 4000  # characters; what is longer is rare, and would fill the memory
+
+
 @lru_cache(4096)  # a page that is looked at while it grows asks for each again and again
-def _blocks(kind: Any, source: str) -> tuple[Block, ...]:
+def _kept(kind: Any, source: str) -> tuple[Block, ...]:
     return tuple(blocks(Section(1, kind, source)))
 
 
 def nodes(section: Section) -> list[Node]:
-    return [_block(block) for block in _blocks(section.kind, section.source)]
+    found = _kept(section.kind, section.source) if len(section.source) <= LONGEST_KEPT else blocks(section)
+    return [_block(block) for block in found]
 
 
 def _block(block: Block) -> Node:
