@@ -13,6 +13,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 K1, B = 1.2, 0.75
+_SMALL = """
+a an and are as at be but by for from had has have her his in into is it its near of off on one onto or out over than that the their them
+there these they this those through to two under up upon was were which while who with picture photo image shows showing show
+"""
+EMPTY_WORDS = frozenset(_SMALL.split())  # that any text has, and any picture's caption
 CHINESE = "\u3040"  # from here on words are not divided by blanks
 _WORD = re.compile(r"[a-z0-9\u00c0-\u024f\u0400-\u04ff]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 

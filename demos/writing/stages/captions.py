@@ -19,7 +19,7 @@ from demos.writing.draft import Slot
 from demos.writing.events import AskedAgain, Captioned, Ruled, StageBegun, StageDone
 from demos.writing.prompts import General, XComposer2, prompts_of
 from demos.writing.sections import Piece
-from demos.writing.similarity import CHINESE, words
+from demos.writing.similarity import CHINESE, EMPTY_WORDS, words
 from demos.writing.stages.asking import Asker, Reply, Work, seeded
 from demos.writing.stages.failing import Failures
 from models.registry import ENDPOINT_BACKENDS
@@ -194,8 +194,8 @@ def is_related(caption: str, article: Set[str]) -> bool:
 
 
 def _latin(word: str) -> bool:
-    """A long one: short ones are in any text."""
-    return word[0] < CHINESE and len(word) > 4
+    """One that is not in any text."""
+    return word[0] < CHINESE and len(word) > 2 and word not in EMPTY_WORDS
 
 
 def _chinese(word: str) -> bool:

@@ -176,7 +176,9 @@ LONG_ZH = frozenset(words("蜜蜂在花丛中采集花蜜，回到蜂巢后把�
     [
         ("A flower up close", LONG_EN, True),
         ("A building with a glass ceiling", LONG_EN, False),
-        ("It is so big", LONG_EN, True),
+        ("It is on them", LONG_EN, True),
+        ("A bee, and a cat", LONG_EN, True),
+        ("A cat with this and that", LONG_EN, False),
         ("一座玻璃大楼", LONG_EN, True),
         ("一座玻璃大楼", LONG_ZH, False),
         ("一只采集花粉的蜂", LONG_ZH, True),
