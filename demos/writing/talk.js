@@ -5,7 +5,8 @@ const say = (key, values = {}) => pz.t("writing." + key).replace(/\{(\w+)\}/g, (
 const [pick, pickOne] = element.querySelectorAll("input[type=file]");
 const POLL = 350;  // milliseconds between two looks at work under way
 let key = "", state = { at: -1, blocks: [], stages: [], versions: { all: [] }, own: [], materials: [], told: [] };
-let polling = 0, lost = 0;
+let polling = 0, lost = 0, opens = () => {};
+const ready = new Promise((resolve) => { opens = resolve });  // once the page has its key: whoever is quicker waits for it
 
 const news = (text) => { $(".pz-writing-news").textContent = text ?? "" };
 const about = () => ({ key, lang: pz.lang, at: state.at, model: form.model });
@@ -24,6 +25,7 @@ const taken = (answer) => {
   return answer;
 };
 const ask = async (what) => {
+  await ready;
   news("");
   try { return taken(await server.writing_do({ ...about(), ...what })) }
   catch { news(say("lost")); return { refused: true } }
@@ -48,7 +50,8 @@ const keep = (soon = 0) => {
   }, soon);
 };
 
-const send = async (file, done) => {
+const send = async (file) => {
+  await ready;
   try {
     const answer = await fetch(`puyu/writing/${key}?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
     if (!answer.ok) throw new Error(answer.status);
@@ -84,6 +87,7 @@ const hear = () => {
   const told = props.value;
   if (!told?.key || told.key === key) return;
   key = told.key;
+  opens();
   state = { ...state, at: -1 };
   Object.assign(form, told.form);
   drawForm();
