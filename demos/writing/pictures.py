@@ -28,11 +28,12 @@ from demos.writing.sources.clipart import ClipArt
 from demos.writing.sources.commons import Commons
 from demos.writing.sources.openverse import Openverse
 from demos.writing.sources.own import OwnPictures
+from demos.writing.sources.painted import Painted
 from demos.writing.sources.source import Around, Source, Wanted
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError, RemoteFailure
 
-SOURCES: tuple[type[Source], ...] = (OwnPictures, Openverse, Commons, ClipArt, Card)
+SOURCES: tuple[type[Source], ...] = (OwnPictures, Openverse, Commons, ClipArt, Painted, Card)
 DEFAULT: tuple[str, ...] = tuple(source.id for source in SOURCES)  # all that lack nothing
 SECONDS = 40.0  # of the web's sources for one caption; they end by themselves before
 MODEL_SECONDS = 600.0  # of one that works with a model: it may have to be loaded first
