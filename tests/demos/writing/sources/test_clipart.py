@@ -276,7 +276,7 @@ def test_a_renderer_that_is_gone_is_said(tmp_path: Path) -> None:
     assert "librsvg2-bin" in raised.value.remedy
 
 
-@pytest.mark.parametrize("body", ["exit 1", "echo no picture", "cat", "sleep 60", "exec <&-; sleep 60"])
+@pytest.mark.parametrize("body", ["exit 1", "echo no picture", "cat", "exec sleep 60", "exec <&-; exec sleep 60"])
 def test_a_renderer_that_makes_no_picture_or_never_ends(tmp_path: Path, body: str) -> None:
     folder = collection(tmp_path / "clip", {"apple.svg": svg("apple", drawn=f"<desc>{'x' * 200_000}</desc>")})
     assert source_of(folder, renderer(tmp_path, body), time=0.3)(around(tmp_path)).find(wanted(), Cancel()) == ()

@@ -108,7 +108,13 @@ def test_the_same_picture_twice_is_one_candidate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "original",
-    [Served(status=404), PAGE, Served(b"x" * (MOST_BYTES + 1)), Served(redirect="http://169.254.169.254/latest"), picture(1, (1, 1))],
+    [
+        Served(status=404),
+        PAGE,
+        Served(picture().body + bytes(MOST_BYTES)),
+        Served(redirect="http://169.254.169.254/latest"),
+        picture(1, (1, 1)),
+    ],
     ids=["gone", "page", "large", "inside", "pixel"],
 )
 def test_where_the_picture_itself_cannot_be_had_its_thumbnail_is(tmp_path: Path, original: Served) -> None:
