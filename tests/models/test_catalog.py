@@ -9,6 +9,7 @@ from shared import chatml
 from shared.engine import ModelSpec, Sampling, Source
 from shared.errors import BadRequest, UnknownModel
 from tests.models.geometry import GEOMETRY, measured, q4_k_m_bytes
+from tests.models.picture_geometry import EMBEDDERS, PAINTERS, counted
 
 FACTS = "image-facts"  # no language model
 MINIMAL = """
@@ -68,7 +69,22 @@ def test_sizes_follow_from_the_geometry(model_id: str) -> None:
 
 
 def test_every_model_of_the_catalog_has_a_geometry() -> None:
-    assert {spec.id for spec in catalog.read(catalog.BUILT_IN)} == {*GEOMETRY, FACTS}
+    assert {spec.id for spec in catalog.read(catalog.BUILT_IN)} == {*GEOMETRY, *EMBEDDERS, *PAINTERS, FACTS}
+
+
+@pytest.mark.parametrize("model_id", EMBEDDERS)
+def test_sizes_of_models_that_embed(model_id: str) -> None:
+    spec = catalog.find(catalog.read(catalog.BUILT_IN), model_id)
+    assert (spec.capabilities, spec.backend, spec.parameters) == ({"embed"}, "clip_embedder", sum(counted(EMBEDDERS[model_id])))
+    assert spec.size_bytes == 4 * spec.parameters
+
+
+@pytest.mark.parametrize("model_id", PAINTERS)
+def test_sizes_of_models_that_draw(model_id: str) -> None:
+    pytest.importorskip("diffusers", reason="drawing is an extra: requirements-painting.txt")
+    spec, parts = catalog.find(catalog.read(catalog.BUILT_IN), model_id), counted(PAINTERS[model_id])
+    assert (spec.capabilities, spec.backend, spec.parameters) == ({"draw"}, "diffusers_painter", sum(parts))
+    assert spec.size_bytes == 2 * sum(parts) + (2 * parts[0] if model_id == "z-image-turbo" else 0)
 
 
 def test_a_text_picker_does_not_offer_what_only_measures_pictures() -> None:

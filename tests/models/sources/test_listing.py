@@ -45,6 +45,37 @@ def test_a_pipeline_of_several_models_keeps_its_folders() -> None:
     assert loadable(names) == [name for name in names if name != "vae/x.bin"]
 
 
+SINGLE = ["model_index.json", "unet/config.json", "vae/config.json", "tokenizer/vocab.json"]
+FULL = ["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"]
+HALF = [name.replace(".safetensors", ".fp16.safetensors") for name in FULL]
+
+
+def test_of_a_pipelines_weights_the_half_ones_come_and_what_is_for_other_programs_does_not() -> None:
+    others = [
+        "sd.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "unet/model.onnx",
+        "unet/pytorch_model.bin",
+        "a/b/model.safetensors",
+    ]
+    assert sorted(loadable([*SINGLE, *FULL, *HALF, *others])) == sorted([*SINGLE, *HALF])
+    assert sorted(loadable([*SINGLE, *FULL, *others])) == sorted([*SINGLE, *FULL])
+    assert sorted(loadable([*SINGLE, *FULL, *HALF[1:]])) == sorted([*SINGLE, *FULL])  # not all are there as halves
+
+
+def test_a_pipeline_in_many_files() -> None:
+    shards = [f"transformer/diffusion_pytorch_model-0000{at}-of-00003.safetensors" for at in (1, 2, 3)]
+    index = "transformer/diffusion_pytorch_model.safetensors.index.json"
+    assert loadable(["model_index.json", index, *shards]) == ["model_index.json", index, *shards]
+
+
+def test_a_pipeline_of_pickles_or_of_one_file_for_other_programs_has_no_weights() -> None:
+    with pytest.raises(ModelUnavailable, match="pickles"):
+        loadable([*SINGLE, "unet/diffusion_pytorch_model.bin"])
+    with pytest.raises(ModelUnavailable, match="no weights"):
+        loadable([*SINGLE, "sd.safetensors"])
+
+
 def test_further_chat_templates_come_too() -> None:
     assert loadable(["additional_chat_templates/tool_use.jinja", "model.safetensors"])[0] == "additional_chat_templates/tool_use.jinja"
 
