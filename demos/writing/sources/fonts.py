@@ -16,7 +16,7 @@ import PIL.ImageFont
 
 Font = PIL.ImageFont.FreeTypeFont
 MOST_FILES = 20_000  # of the font folders
-# Files in the order in which they are liked, with a part of the family's name where a file has several; see the page's own serif fonts
+# Files in the order in which they are liked, with words of the name of one of its fonts where a file has several
 LATIN = (
     ("Iowan Old Style.ttc", "Roman"), ("pala.ttf", ""), ("Charter.ttc", "Roman"), ("NotoSerif-Regular.ttf", ""), ("georgia.ttf", ""),
     ("Georgia.ttf", ""), ("LiberationSerif-Regular.ttf", ""),
@@ -24,8 +24,8 @@ LATIN = (
 PILLOWS_OWN = ("", "")
 CHINESE = (
     ("NotoSerifCJK-Regular.ttc", "SC"), ("NotoSerifSC-Regular.otf", ""), ("SourceHanSerifSC-Regular.otf", ""),
-    ("SourceHanSerif-Regular.ttc", "SC"), ("Songti.ttc", "SC"), ("NotoSansCJK-Regular.ttc", "SC"), ("NotoSansSC-Regular.otf", ""),
-    ("PingFang.ttc", "SC"), ("Hiragino Sans GB.ttc", ""), ("msyh.ttc", ""), ("Deng.ttf", ""), ("wqy-microhei.ttc", ""),
+    ("SourceHanSerif-Regular.ttc", "SC"), ("Songti.ttc", "SC Regular"), ("NotoSansCJK-Regular.ttc", "SC"), ("NotoSansSC-Regular.otf", ""),
+    ("PingFang.ttc", "SC Regular"), ("Hiragino Sans GB.ttc", ""), ("msyh.ttc", ""), ("Deng.ttf", ""), ("wqy-microhei.ttc", ""),
     ("wqy-zenhei.ttc", ""), ("DroidSansFallbackFull.ttf", ""), ("simhei.ttf", ""),
 )  # fmt: skip
 OTHERS = (
@@ -65,7 +65,8 @@ def _opened(path: Path, family: str, size: int) -> Font | None:
             return PIL.ImageFont.truetype(str(path), size)
         for index in range(32):  # more than any collection has; the error of the one behind the last ends it
             font = PIL.ImageFont.truetype(str(path), size, index=index)
-            if family in " ".join(filter(None, font.getname())).split() and "Mono" not in (font.getname()[0] or ""):
+            told = " ".join(filter(None, font.getname())).split()
+            if set(family.split()) <= set(told) and "Mono" not in told:
                 return font
     except (OSError, ValueError):
         return None
