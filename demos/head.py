@@ -26,7 +26,7 @@ FOR_SCRIPT = ("app.", "pill.", "chat.", "agent.", "tools.", "vision.", "writing.
 
 
 class PageHead:
-    """Puts `page_head` behind the <head> tag of HTML answers; everything else passes untouched."""
+    """Puts `page_head` behind the <head> tag of HTML answers; files to be kept (an exported article) and everything else pass untouched."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, tabs: Sequence[str]) -> None:
         self._app, self._settings, self._tabs = app, settings, tuple(tabs)
@@ -42,7 +42,8 @@ class PageHead:
             nonlocal start
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
+                is_page = headers.get("content-type", "").startswith("text/html") and "content-disposition" not in headers
+                if is_page and "content-encoding" not in headers:
                     start = message
                     return
             if start is None:

@@ -91,6 +91,7 @@ const start = () => {
   zone.dataset.short = "";  // on a phone the article is what is to be seen now
   if (matchMedia("(max-width:768px)").matches) $(".pz-work").scrollIntoView({ block: "start" });
   once({ do: "write", form });
+  keep();
 };
 const button = (words, act, kind = "", disabled = false) =>
   make("button", { type: "button", class: `pz-button ${kind}`, text: say(words), disabled, on: { click: act } });

@@ -87,6 +87,23 @@ const close = (key) => {
   drawBlocks();
   element.querySelector(`[data-key="${key}"]>.pz-passage`)?.focus();
 };
+const leave = (key) => { if (opened?.key === key) { opened = null; drawBlocks() } };
+// Where the hand was, when what it was on is drawn anew: the block, how far down it stands, and the words on the control.
+let home = null;
+document.addEventListener("pointerdown", () => { home = null });
+const words = (control) => control.getAttribute("aria-label") || control.textContent;
+const remember = (held) => {
+  const block = $(".pz-sheet").contains(held) && held.closest("[data-key]");
+  if (block) home = { key: block.dataset.key, at: [...$(".pz-sheet").querySelectorAll("[data-key]")].indexOf(block), words: words(held) };
+  else if (held !== document.body) home = null;
+};
+const comeBack = () => {
+  if (!home || document.activeElement !== document.body) return;
+  const blocks = [...$(".pz-sheet").querySelectorAll("[data-key]")], mine = blocks.find((one) => one.dataset.key === home.key);
+  if (!mine && state.running) return;  // it may be on its way
+  const controls = [...(mine ?? blocks[Math.min(home.at, blocks.length - 1)])?.querySelectorAll("[tabindex],button:enabled") ?? []];
+  (controls.find((one) => mine && words(one) === home.words) ?? controls[0])?.focus({ preventScroll: true });
+};
 const passage = (block) => {
   const shown = make("div", { class: "pz-passage", tabindex: 0, role: "group", "aria-label": say("paragraph_actions"), on: {
     click: (event) => { if (!event.target.closest("a") && !String(getSelection())) open(block.key) },
@@ -100,7 +117,10 @@ const passage = (block) => {
 };
 const panel = (block) => {
   const wish = make("input", { type: "text", placeholder: say("wish"), "aria-label": say("wish"), maxlength: 4000 });
-  const reword = (edit) => button(`reword_${edit}`, () => { opened = null; once({ do: "reword", id: block.key, edit, wish: wish.value, form }) });
+  const reword = (edit) => button(`reword_${edit}`, async () => {
+    const told = await once({ do: "reword", id: block.key, edit, wish: wish.value, form });
+    if (told.refused) wish.focus(); else leave(block.key);
+  });
   const plain = (words, what) => button(words, () => { opened = null; ask({ ...what, id: block.key }) }, "pz-quiet");
   const worded = ["paragraph", "list", "quote"].includes(block.kind);
   const last = state.blocks.filter((one) => one.kind !== "picture").at(-1)?.key === block.key;
@@ -123,6 +143,7 @@ const growing = (live) => make("div", { class: "pz-block pz-live" }, make("div",
   live.text ? make("p", { text: live.text + "▍" }) : make("p", { class: "pz-summary", text: state.waiting?.title || say("thinking") })));
 const drawBlocks = () => {
   const sheet = $(".pz-sheet"), live = state.live;
+  remember(document.activeElement);
   sheet.hidden = !state.blocks.length && !(state.running && state.stages.length && !state.outlining);
   sheet.lang = { zh: "zh-CN", en: "en" }[state.language] ?? pz.html;
   const wanted = [];
@@ -143,11 +164,10 @@ const drawBlocks = () => {
   if (state.summary) wanted.splice(titled, 0, summary);
   const now = [...sheet.children];
   if (now.length !== wanted.length || wanted.some((node, at) => node !== now[at])) {
-    const held = document.activeElement, inside = sheet.contains(held) && wanted.some((node) => node.contains(held));
     wanted.forEach((node, at) => { if (sheet.children[at] !== node) sheet.insertBefore(node, sheet.children[at] ?? null) });
     while (sheet.children.length > wanted.length) sheet.lastElementChild.remove();
-    if (inside && document.activeElement !== held) held.focus();
   }
+  comeBack();
 };
 const follow = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 160;
 const draw = () => {

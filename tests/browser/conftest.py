@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, TimeoutError, sync_playwright
 
-from tests.browser import agent_scripts, vision_scripts
+from tests.browser import agent_scripts, vision_scripts, writing_scripts
 from tests.browser.agent_page import Agent
 from tests.browser.public_web import PublicWeb
 from tests.browser.vision_page import Vision
+from tests.browser.writing_page import Writing
+from tests.browser.writing_scripts import Services
 from tests.openai_server import OpenAIServer, says
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,3 +253,27 @@ def vision_app(
 def look(vision_app: App, visit: Callable[..., Visitor]) -> Callable[..., Vision]:
     """A new visitor on the vision tab with this model chosen."""
     return lambda model="", **options: Vision(visit(vision_app.url, **options), model)
+
+
+@pytest.fixture(scope="session")
+def services() -> Services:
+    """The picture services, which answer at once."""
+    made = Services()
+    made.opened.set()
+    return made
+
+
+@pytest.fixture(scope="session")
+def writing_app(start_app: Callable[..., App], services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One program for the writing tab's tests: scripted models, one on a server that hangs up, and picture services."""
+    folder = tmp_path_factory.mktemp("writing")
+    with PublicWeb(services.sites(), folder) as internet, writing_scripts.breaking() as server:
+        catalog = writing_scripts.catalog(folder, server.url)
+        flags = ("--models", str(catalog), "--model", "whole", "--models-dir", str(folder / "models"))
+        yield start_app(*flags, environment=internet.environment)
+
+
+@pytest.fixture
+def desk(writing_app: App, visit: Callable[..., Visitor]) -> Callable[..., Writing]:
+    """A new visitor on the writing tab with this model chosen."""
+    return lambda model="", **options: Writing(visit(writing_app.url, **options), model)
