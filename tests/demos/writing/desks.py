@@ -12,8 +12,9 @@ from demos.pictures.fetch import Fetch
 from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
+from demos.writing.article import Article
 from demos.writing.draft import Brief, Writers
-from demos.writing.events import WritingEvent
+from demos.writing.events import Captioned, Chosen, Delta, Found, StageBegun, WritingEvent
 from demos.writing.manuscript import Manuscript, Run
 from demos.writing.page import Page
 from demos.writing.runs import Runs
@@ -28,7 +29,7 @@ from tests.demos.writing.replaying import BEES, WRITING, Answer, Question, Repla
 from tests.no_files import NoFiles
 
 EN = Strings("en")
-FORM = {"instruction": BEES.instruction, "pictures": 3, "sources": ["own", "card"]}
+FORM = {"instruction": BEES.instruction, "pictures": 3, "sources": ["own"]}
 
 
 class Watched(Manuscript):
@@ -67,7 +68,7 @@ class Study:
             bring(manuscript, number)
         return key, manuscript
 
-    def task(self, brief: Brief = BEES, sources: tuple[str, ...] = ("own", "card")) -> Task:
+    def task(self, brief: Brief = BEES, sources: tuple[str, ...] = ("own",)) -> Task:
         return Task(brief, Writers(self.specs[0].id, self.specs[1].id if len(self.specs) > 1 else ""), sources)
 
     def written(self, *, pictures: int = 8) -> tuple[str, Watched]:
@@ -102,3 +103,55 @@ def settle(manuscript: Manuscript, seconds: float = 60.0) -> None:
     while manuscript.running:
         assert time.monotonic() < until, "the run did not end"
         threading.Event().wait(0.005)
+
+
+ON: dict[str, Callable[[WritingEvent], bool]] = {
+    "the beginning": lambda event: isinstance(event, StageBegun) and event.stage == "article",
+    "the text": lambda event: isinstance(event, Delta) and event.text.startswith("hey"),
+    "the places": lambda event: isinstance(event, StageBegun) and event.stage == "places",
+    "the captions": lambda event: isinstance(event, StageBegun) and event.stage == "captions",
+    "the second caption": lambda event: isinstance(event, Captioned) and event.place == 4,
+    "the search": lambda event: isinstance(event, StageBegun) and event.stage == "candidates",
+    "the second picture found": lambda event: isinstance(event, Found) and event.place == 4,
+    "the choice": lambda event: isinstance(event, StageBegun) and event.stage == "choice",
+    "the second choice": lambda event: isinstance(event, Chosen) and event.place == 4,
+}
+
+
+def stop_on(manuscript: Watched, when: Callable[[WritingEvent], bool]) -> None:
+    """Stop is pressed at the first such event."""
+    left = [True]
+
+    def on(event: WritingEvent) -> None:
+        if left and when(event):
+            left.clear()
+            manuscript.stop()
+
+    manuscript.on = on
+
+
+def stopped(study: Study, at: str, *, pictures: int = 8) -> tuple[str, Watched]:
+    key, manuscript = study.open(pictures=pictures)
+    stop_on(manuscript, ON[at])
+    study.runs.write(manuscript, study.task())
+    settle(manuscript)
+    assert manuscript.reason == "cancelled" and manuscript.error is None and study.idle()
+    assert manuscript.unfinished or at == "the beginning"
+    return key, manuscript
+
+
+def article_of(manuscript: Watched) -> Article:
+    assert manuscript.article is not None
+    return manuscript.article
+
+
+def names(manuscript: Watched) -> list[str]:
+    return [one.what for one in manuscript.versions.all] if manuscript.versions else []
+
+
+def sources_of(manuscript: Watched) -> list[str]:
+    return [section.source for section in article_of(manuscript).sections]
+
+
+def shown_of(manuscript: Watched) -> list[str]:
+    return [one.shown.sha256 if one.shown else "" for one in article_of(manuscript).pictures]

@@ -109,7 +109,7 @@ def test_what_no_prompt_can_hold_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("instruction", "asked", "language"),
     [
-        ("Write about bees.", "", "en"), ("写蜜蜂", "", "zh"), ("Write about 蜜蜂.", "", "zh"), ("写蜜蜂", "en", "en"), ("Bees", "zh", "zh"),
+        ("Write about bees.", "", "en"), ("写蜜蜂", "", "zh"), ("On 蜜蜂.", "", "zh"), ("写蜜蜂", "en", "en"), ("Bees", "zh", "zh"),
         ("Écris sur les abeilles", "", "en"), ("🐝", "", "en"),
     ],
 )  # fmt: skip
