@@ -27,7 +27,7 @@ from shared.messages import Image
 log = logging.getLogger(__name__)
 FACTS_BACKEND = "image_facts"
 AT_HAND = ("busy", "ready", "on disk")
-LOOK_SECONDS = 90.0  # of looking for one place; what is left is looked at for the next one
+LOOK_SECONDS = 90.0  # of looking, for one place; what is left is looked at for the next one
 LONGEST_TOLD = 300  # characters of what was read in a picture, for those who choose without seeing
 BY_THE_WRITER: dict[Language, str] = {"en": "The author's own picture", "zh": "作者提供"}
 
@@ -35,6 +35,7 @@ BY_THE_WRITER: dict[Language, str] = {"en": "The author's own picture", "zh": "�
 class OwnPictures:
     id: ClassVar[str] = "own"
     leases: ClassVar[bool] = True
+    look_seconds: ClassVar[float] = LOOK_SECONDS
 
     def __init__(self, around: Around) -> None:
         self._around = around
@@ -63,12 +64,12 @@ class OwnPictures:
         spec = self._model(lambda spec: spec.backend == FACTS_BACKEND)
         if not images or spec is None:
             return
-        until = time.monotonic() + LOOK_SECONDS
+        until = time.monotonic() + self.look_seconds
         try:
             with self._around.registry.lease(spec.id, cancel=cancel) as engine:
                 assert isinstance(engine, TellsWords), "the engine of facts tells words"
                 for image in images:
-                    if time.monotonic() > until:
+                    if time.monotonic() >= until:
                         return
                     try:
                         self._looked.words[image.sha256] = engine.words_in(image, cancel)

@@ -226,6 +226,16 @@ class Gone(ColourSpace):
         return super().embed_images(images, cancel=cancel)
 
 
+def test_looking_is_bounded_and_goes_on_for_the_next_place(pictures: Pictures) -> None:
+    class Hurried(OwnPictures):
+        look_seconds = 0.0
+
+    looks = ColourNames()
+    around = Around(pictures, registry((FACTS, lambda: ImageFacts(FACTS, Senses(classifier=looks)))), own=own(pictures, *THREE))
+    assert len(names(Hurried(around), around, "blue")) == 3 and looks.seen == 0
+    assert names(OwnPictures(around), around, "blue")[0] == "IMG_3.jpg" and looks.seen == 3
+
+
 def test_stop_while_a_picture_is_looked_at(pictures: Pictures) -> None:
     cancel = Cancel()
 
