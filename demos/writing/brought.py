@@ -5,6 +5,7 @@ A file from anywhere; pictures are made safe by the room they go to. Knows no pa
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from demos.pictures.intake import calling
@@ -16,7 +17,7 @@ from demos.writing.sources.source import Own
 from shared.errors import BadRequest
 
 TEXTS = (".txt", ".md", ".markdown", ".csv", ".text")
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_SUFFIX = 100, 12
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -39,7 +40,9 @@ def brought(manuscript: Manuscript, content: bytes, name: str) -> dict[str, Any]
 
 def own_name(name: str) -> str:
     """A file's own name, without folders, as a line of text."""
-    return one_line(name.replace("\\", "/").rpartition("/")[2])[:LONGEST_NAME].rstrip()
+    line = one_line(name.replace("\\", "/").rpartition("/")[2])
+    kind = PurePath(line).suffix[:LONGEST_SUFFIX] if len(line) > LONGEST_NAME else ""  # by which it is told what the file is
+    return line[: LONGEST_NAME - len(kind)].rstrip() + kind
 
 
 def _open(manuscript: Manuscript, file: bytes) -> None:

@@ -70,7 +70,8 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "waits": WHOLE,
     "edits": (
         ARTICLE, "5", CAPTIONS[1], "Before the oven there was the hot stone.", "After it came the tin of the baker.",
-        "Caption: A hot stone with flat bread\nSearch: hot stone bread", "Short.", "Yeast, a fungus, is a guest at every table. It stays long.",
+        "Caption: A hot stone with flat bread\nSearch: hot stone bread", "Short.",
+        "Yeast, a fungus, is a guest at every table. It stays long.",
     ),
     "pictures": (*WHOLE[:2], *CAPTIONS),
     "own": WHOLE,
