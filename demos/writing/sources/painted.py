@@ -21,7 +21,7 @@ from demos.writing.draft import Candidate
 from demos.writing.sources.source import Around, Wanted
 from models import pipelines
 from shared.engine import Cancel, Cancelled, ModelSpec, Painter
-from shared.errors import BadRequest
+from shared.errors import BadRequest, DemoError
 
 PAINTINGS = 2
 QUICK = 60.0  # seconds that a picture may take for a second one to be drawn
@@ -45,10 +45,16 @@ class Painted:
 
     @classmethod
     def lacks(cls, around: Around) -> str:
+        """Also files that are not here: they are many gigabytes, and nobody asked for them by asking for an article."""
         spec = _spec(around)
         if spec is None:
             return "writing.lacks_painter"
-        return "writing.lacks_diffusers" if spec.backend == NEEDS_PACKAGE and pipelines.missing_package() else ""
+        if spec.backend == NEEDS_PACKAGE and pipelines.missing_package():
+            return "writing.lacks_diffusers"
+        try:
+            return "writing.lacks_painter_files" if around.registry.state(spec.id) == "not downloaded" else ""
+        except DemoError:  # a folder that cannot be looked at, as the page of models tells
+            return "writing.lacks_painter_files"
 
     def find(self, wanted: Wanted, cancel: Cancel) -> Sequence[Candidate]:
         """Raises what the registry and the painter raise, and `BadRequest` for a caption that the model cannot read."""

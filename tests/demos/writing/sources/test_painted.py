@@ -148,6 +148,13 @@ def test_what_is_missing_is_told(pictures: Pictures, monkeypatch: pytest.MonkeyP
         here.registry.spec("gone")
 
 
+def test_what_is_not_on_this_machine_is_not_fetched_by_the_way(pictures: Pictures, tmp_path: Path) -> None:
+    registry = Registry([SPEC], files=Store(tmp_path / "store"), devices=lambda: MEMORY)
+    assert Painted.lacks(Around(pictures, registry, painter="brush")) == "writing.lacks_painter_files"
+    unreadable = Registry([replace(SPEC, sources=(Source("path", "x" * 5000),))], files=Store(tmp_path / "store"), devices=lambda: MEMORY)
+    assert Painted.lacks(Around(pictures, unreadable, painter="brush")) == "writing.lacks_painter_files"
+
+
 @pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="drawing is an extra: requirements-painting.txt")
 def test_a_real_pipeline_from_its_folder(pictures: Pictures, tmp_path: Path) -> None:
     from tests.tiny_painters import SIDE, painter_folder
