@@ -14,7 +14,7 @@ const segments = (name, values) => make("fieldset", { class: "pz-field" }, make(
     make("span", { text: say(`${name}_${value || "any"}`) })))));
 const select = (name, options) => {
   const chosen = options.some(([value]) => value === form[name]) ? form[name] : options[0]?.[0] ?? "";
-  return make("select", { id: `writing-${name}`, on: { change: (event) => { set(name, event.target.value); refresh() } } },
+  return make("select", { id: `writing-${name}`, on: { change: (event) => { set(name, event.target.value); name === "painter" ? choices() : refresh() } } },
     ...options.map(([value, words]) => make("option", { value, text: words, selected: value === chosen })));
 };
 const area = (name, rows) => make("textarea", { id: `writing-${name}`, rows, placeholder: say(`${name}_hint`), on: { input: (event) => {

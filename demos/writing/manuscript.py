@@ -34,6 +34,7 @@ from demos.writing.events import (
     after,
 )
 from demos.writing.record import Call
+from demos.writing.sources.looked import Looked
 from demos.writing.sources.source import Own
 from demos.writing.task import Task
 from demos.writing.versions import Version, Versions
@@ -84,6 +85,7 @@ class Manuscript:
         self.draft = Draft()  # as far as the last run came
         self.task: Task | None = None
         self.own: tuple[Own, ...] = ()
+        self.looked = Looked()  # what is known of them, so that each is looked at once
         self.materials: tuple[Material, ...] = ()
         self.told: tuple[Ruled | SlotFailed | SourceFailed, ...] = ()
         self.reason: Reason | None = None  # how the last run ended

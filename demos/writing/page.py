@@ -205,7 +205,7 @@ class Page:
     def _choices(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
         t = Strings(asked["lang"])
         registry = self._app.registry
-        around = Around(manuscript.pictures, registry, self._runs.fetch, manuscript.own, "")
+        around = Around(manuscript.pictures, registry, self._runs.fetch, manuscript.own, text_of(asked, "painter"))
         sources = [
             {"id": source, "name": t(f"writing.source_{source}"), "lacks": t(lacks) if lacks else ""}
             for source, lacks in pictures.available(around)

@@ -107,7 +107,7 @@ class Runs:
 
     def composed(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> Callable[[Emit], None]:
         """What is left of the run's draft, to be done in a thread."""
-        around = Around(manuscript.pictures, self._registry, self.fetch, manuscript.own, task.painter, task.brief.seed)
+        around = Around(manuscript.pictures, self._registry, self.fetch, manuscript.own, task.painter, task.brief.seed, manuscript.looked)
         finder = Unseen(SourceFinder(around, task.sources), frozenset(seen))
         return compose.work(self._registry, task.brief, task.writers, finder, run.draft, cancel=run.cancel)
 

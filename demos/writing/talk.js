@@ -94,7 +94,7 @@ const hear = () => {
   choices();
 };
 const choices = async () => {
-  const told = await once({ do: "choices" });
+  const told = await once({ do: "choices", painter: form.painter });
   if (told.models) offered(told);
 };
 addEventListener("pz-tab", () => { if (document.documentElement.dataset.tab === "writing") { refresh(); if (key && !offers) choices() } });
