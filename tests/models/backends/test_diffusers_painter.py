@@ -26,7 +26,7 @@ from shared.engine import Cancel, Cancelled, ModelSpec, Painter, Painting, Sourc
 from shared.errors import BadRequest, ModelUnavailable
 
 pytest.importorskip("diffusers", reason="drawing is an extra: requirements-painting.txt")
-from tests.tiny_painters import SIDE, painter_folder
+from tests.tiny_painters import SIDE, painter_folder, z_image_folder
 
 MEMORY = (Device("cpu", "", 64 << 30, 60 << 30, 60 << 30),)
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -175,6 +175,25 @@ def test_half_precision_under_its_own_names(tmp_path: Path) -> None:
     with registry.painter("p") as engine:
         assert opened(engine.paint("a cat", 32, 32, seed=1)).size == (SIDE, SIDE)
     registry.close()
+
+
+def test_another_family_with_a_chat_model_for_its_text_encoder(tmp_path: Path) -> None:
+    folder = z_image_folder(tmp_path / "z")
+    engine = diffusers_painter.load(spec_of(folder, guidance=0.0), folder, on_progress=lambda progress: None, cancel=Cancel())
+    steps: list[int] = []
+    made = engine.paint("一只猫在画水墨画", 1024, 768, seed=1, on_step=lambda done, total: steps.append(done))
+    assert opened(made).size == (112, 80) and steps == [1, 2, 3]
+    assert engine.paint("一只猫在画水墨画", 1024, 768, seed=1) == made != engine.paint("一只狗", 1024, 768, seed=1)
+    engine.close()
+
+
+def test_what_the_makers_filter_holds_back_is_said_to_be_that(tmp_path: Path) -> None:
+    """It would come as a black picture otherwise."""
+    folder = painter_folder(tmp_path / "prudish", prudish=True)
+    engine = diffusers_painter.load(spec_of(folder), folder, on_progress=lambda progress: None, cancel=Cancel())
+    with pytest.raises(BadRequest, match="filter"):
+        engine.paint("a cat", 32, 32, seed=1)
+    engine.close()
 
 
 def test_what_is_counted_is_what_is_loaded(folder: Path) -> None:
