@@ -38,6 +38,12 @@ const drawOutline = () => {
   box.replaceChildren(make("h3", { text: say("outline") }), make("p", { text: say("outline_hint") }), text, make("div", { class: "pz-row" },
     button("approve", () => once({ do: "approve", text: text.value }), "pz-primary"), button("outline_again", () => once({ do: "write", form }), "pz-quiet")));
 };
+const closeMenu = (back) => {
+  const menu = $(".pz-export[open]");
+  if (menu) { menu.open = false; if (back) menu.firstElementChild.focus() }
+};
+document.addEventListener("pointerdown", (event) => { if (!event.target.closest?.(".pz-export")) closeMenu() });
+$(".pz-toolbar").addEventListener("keydown", (event) => { if (event.key === "Escape") closeMenu(true) });
 const FORMATS = ["html", "pdf", "docx", "zip", "json"];
 const drawToolbar = () => {
   const bar = $(".pz-toolbar"), versions = state.versions;
@@ -53,7 +59,7 @@ const drawToolbar = () => {
     versions.all.length > 1 ? list : "",
     make("details", { class: "pz-export" }, make("summary", { class: "pz-button", text: say("export") }), make("div", { class: "pz-menu" },
       ...FORMATS.map((format) => make("button", { type: "button", text: say(`export_${format}`), on: { click: (event) => {
-        event.target.closest("details").open = false;
+        closeMenu(true);
         save(format);
       } } })))),
   );
@@ -78,6 +84,7 @@ const grown = (node) => {
   return element;
 };
 const open = (key, mode = "") => {
+  news("");
   opened = opened?.key === key && opened.mode === mode ? null : { key, mode };
   drawBlocks();
   if (opened) element.querySelector(`[data-key="${key}"] .pz-panel :is(textarea,input)`)?.focus();

@@ -191,10 +191,14 @@ def test_own_pictures_and_texts_come_by_file_and_by_drop(desk: Desk) -> None:
     writing.drop(File("broken.png", picture("", size=(300, 300)).content[:90]))
     writing.news("“broken.png” is broken")
     writing.own(3, 1)
+    loaf = (writing.page.locator(".pz-mine img").nth(2).get_attribute("src") or "").split("/")[-1].split("?")[0]
     writing.written()
     writing.seen(3)
     titles = writing.figures.first.locator(".pz-candidate").evaluate_all("all => all.map(e => e.title)")
     assert any("bowl of dough" in title for title in titles)
+    writing.figures.nth(1).get_by_role("button", name="Edit").click()
+    writing.figures.nth(1).get_by_role("button", name="loaf oven.png").click()
+    writing.until(f"document.querySelectorAll('.pz-figure>img')[1].src.includes({json.dumps(loaf)})", "the picture of one's own")
     writing.page.get_by_role("button", name="Remove picture hands.png").click()
     writing.own(2, 1)
 
@@ -226,6 +230,7 @@ def test_a_reload_comes_back_to_the_work_and_nobody_else_sees_it(desk: Desk) -> 
     writing.show()
     writing.has(FIRST)
     assert writing.page.locator("#writing-instruction").input_value() == "Explain how bread rises"
+    assert writing.page.locator("#writing-model").input_value() == "reloads"
     other = desk()
     assert not other.sheet.is_visible() and other.page.locator("#writing-instruction").input_value() == ""
     writing.finished()

@@ -87,6 +87,11 @@ def test_everything_can_be_done_with_the_keyboard(desk: Desk) -> None:
     writing.written(pictures=1)
     writing.seen(1)
     page.locator(".pz-export summary").focus()
+    press("Enter")
+    press("Tab")
+    assert page.evaluate(f"{FOCUSED}.innerText") == "Web page (HTML)"
+    press("Escape")
+    assert page.evaluate(f"{FOCUSED}.innerText") == "Export" and not page.locator(".pz-menu").is_visible()
     press("Tab")
     assert page.evaluate(f"{FOCUSED}.innerText") == writing.passages()[0]
     while FIRST not in page.evaluate(f"{FOCUSED}.innerText"):
@@ -161,3 +166,32 @@ def test_nothing_overflows_and_every_text_is_there(desk: Desk, width: int, local
         "getComputedStyle(document.querySelector('.pz-sheet')).backgroundColor.match(/\\d+/g).slice(0, 3).every(n => n < 80)"
     )
     assert dark == (scheme == "dark")
+
+
+def test_a_picture_service_that_fails_is_told_and_a_card_stands_in(desk: Desk) -> None:
+    writing = desk("down")
+    writing.written(pictures=2)
+    writing.seen(2)
+    told = writing.page.locator(".pz-told").inner_text()
+    assert "Openverse" in told and "503" in told
+    assert writing.captions() == ["A windmill for flour", "Flour from a hill"]
+
+
+def test_a_stage_is_done_again_and_what_was_before_is_kept(desk: Desk) -> None:
+    writing = desk("again")
+    writing.written(pictures=1)
+    writing.seen(1)
+    writing.page.locator(".pz-stagebar").get_by_role("button", name="Captions").click()
+    writing.has("A basket in the kitchen")
+    writing.finished()
+    writing.seen(1)
+    writing.write("Write about the sea", pictures=1)
+    writing.has("The sea")
+    writing.finished()
+    assert writing.passages() == ["The sea", "It is wide."]
+    writing.version("Undo")
+    writing.has(LAST)
+    assert writing.captions() == ["A basket in the kitchen"]
+    writing.version("Undo")
+    writing.has("A bowl of dough on a sunny windowsill")
+    assert writing.page.locator(".pz-versions option").count() == 3

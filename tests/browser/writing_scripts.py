@@ -83,6 +83,8 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "keys": (ARTICLE, "2", CAPTIONS[0], "It was the sun."),
     "narrow": (f"{ARTICLE}\n\n{'long' * 60}\n\n| {'| '.join('column' * 4 for _ in range(9))} |\n|{'---|' * 9}", "2", CAPTIONS[0]),
     "plain": (ARTICLE,),
+    "down": (ARTICLE, "2, 8", "Caption: A windmill for flour\nSearch: broken windmill", "Caption: Flour from a hill\nSearch: broken mill"),
+    "again": (ARTICLE, "2", CAPTIONS[0], "Caption: A basket in the kitchen\nSearch: basket", "# The sea\n\nIt is wide.", "2", CAPTIONS[1]),
 }  # fmt: skip
 PIECE_SECONDS = {"stops": 0.06, "reloads": 0.04, "twins": 0.02}
 
@@ -135,6 +137,8 @@ class Services:
     def _openverse(self, path: str) -> tuple[int, bytes]:
         self.opened.wait(60)
         words = parse_qs(urlsplit(path).query)["q"][0]
+        if "broken" in words:
+            return 503, b'{"detail": "out of order"}'
         found = [
             {
                 "title": f"{words} no. {number}", "creator": f"Painter {TAG}" if "img" in words else "Ada Painter", "license": "by-sa",
