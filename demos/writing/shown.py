@@ -12,7 +12,7 @@ from demos.writing.draft import Draft, Slot
 from demos.writing.events import Ruled, SlotFailed, SourceFailed
 from demos.writing.export.document import credit_parts
 from demos.writing.manuscript import Manuscript, Run
-from demos.writing.tree import nodes
+from demos.writing.tree import levels_of, nodes
 from demos.writing.versions import Versions
 from shared.engine import Progress
 from shared.errors import DemoError
@@ -35,7 +35,7 @@ def shown(manuscript: Manuscript, t: Strings, *, whole: bool) -> dict[str, Any]:
         "outlining": "".join(run.live) if run and run.stage == "outline" else "",
         "language": article.language if article else "",
         "summary": _summary(article, t) if article and article.sections else "",
-        "blocks": [_block(one, draft, manuscript, run, t, whole) for one in article.blocks()] if article else [],
+        "blocks": _blocks(article, draft, manuscript, run, t, whole) if article else [],
         "live": {"key": run.key, "what": run.what, "text": "".join(run.live)} if run and run.key and run.begun is None else None,
         "versions": _versions(manuscript.versions, t),
         "told": list(dict.fromkeys(told(one, t, whole=whole) for one in manuscript.told)),
@@ -97,9 +97,17 @@ def _summary(article: Article, t: Strings) -> str:
     return " · ".join(filter(None, [*parts, *article.record.models]))
 
 
-def _block(one: Section | Picture, draft: Draft, manuscript: Manuscript, run: Run | None, t: Strings, whole: bool) -> dict[str, Any]:
-    if isinstance(one, Section):
-        return {"key": one.key, "kind": one.kind, "source": one.source, "nodes": nodes(one)}
+def _blocks(article: Article, draft: Draft, manuscript: Manuscript, run: Run | None, t: Strings, whole: bool) -> list[dict[str, Any]]:
+    levels = levels_of(article)
+    return [
+        {"key": one.key, "kind": one.kind, "source": one.source, "nodes": nodes(one, levels)}
+        if isinstance(one, Section)
+        else _picture(one, draft, manuscript, run, t, whole)
+        for one in article.blocks()
+    ]
+
+
+def _picture(one: Picture, draft: Draft, manuscript: Manuscript, run: Run | None, t: Strings, whole: bool) -> dict[str, Any]:
     shown, slot = one.shown, _slot_of(one, manuscript, draft)
     failed = next((told for told in reversed(manuscript.told) if isinstance(told, SlotFailed) and slot and told.place == slot.place), None)
     return {

@@ -5,10 +5,12 @@ The page makes elements of them and sets their texts, so that nothing of an arti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from demos.writing.article import Section
+from demos.writing.article import Article, Section
 from demos.writing.export.markup import Block, Code, Heading, Listing, Paragraph, Quotation, Rule, Span, Spans, Table, blocks
 
 Node = list[Any]
@@ -22,9 +24,17 @@ def _kept(kind: Any, source: str) -> tuple[Block, ...]:
     return tuple(blocks(Section(1, kind, source)))
 
 
-def nodes(section: Section) -> list[Node]:
+def nodes(section: Section, levels: Mapping[int, int] | None = None) -> list[Node]:
+    """`levels` are those of the headings of its article."""
     found = _kept(section.kind, section.source) if len(section.source) <= LONGEST_KEPT else blocks(section)
-    return [_block(block) for block in found]
+    known = levels or {}
+    return [_block(replace(one, level=known.get(one.level, one.level)) if isinstance(one, Heading) else one) for one in found]
+
+
+def levels_of(article: Article) -> dict[int, int]:
+    """As everywhere outside of the page: headings begin at 2 under the title and leave no level out, whatever the model gave them."""
+    used = sorted({section.level + 1 for section in article.sections if section.kind == "heading"})
+    return {level: min(6, at) for at, level in enumerate(used, 2)}
 
 
 def _block(block: Block) -> Node:
