@@ -229,9 +229,9 @@ class Painter(Protocol):
         cancel: Cancel | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> Painting:
-        """A picture of that shape, in the size at which this model draws best and no larger than asked for where that is smaller still
-        possible. `seed` None draws anew each time, `steps` 0 are as many as suit the model. `on_step` gets steps done and in all, on the
-        model's own thread. A prompt longer than the model reads is cut. Raises `BadRequest`, `Cancelled`, `OutOfMemory`."""
+        """A picture of that shape, with about as many pixels as this model draws best. `seed` None draws anew each time, `steps` 0 are as
+        many as suit the model; `on_step` gets steps done and in all, on the model's own thread. A prompt longer than the model reads is
+        cut. Raises `BadRequest` for what cannot be drawn, `Cancelled`, and `ModelUnavailable` when it was closed meanwhile."""
         ...
 
     def close(self) -> None:

@@ -37,8 +37,8 @@ def chinese_clip_folder(path: Path) -> Path:
 
 
 def siglip_folder(path: Path) -> Path:
-    """SigLIP 2 for pictures of one size: SigLIP's own classes, with the later tokenizer."""
-    tokenizer = _gemma()
+    """SigLIP 2 for pictures of one size: SigLIP's own classes, with Gemma's tokenizer, which knows capitals and none of them here."""
+    tokenizer = _gemma(t.GemmaTokenizer)
     text = _TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": 16, "projection_size": 32}
     config = t.SiglipConfig(text_config=text, vision_config=_EYES)
     return _saved(path, lambda: t.SiglipModel(config), tokenizer, t.SiglipImageProcessor(**SQUARE), torch.float32)
@@ -52,9 +52,9 @@ def siglip2_folder(path: Path) -> Path:
     return _saved(path, lambda: t.Siglip2Model(config), tokenizer, t.Siglip2ImageProcessor(patch_size=8, max_num_patches=16), torch.float32)
 
 
-def _gemma() -> Any:
+def _gemma(kind: Any = t.Siglip2Tokenizer) -> Any:
     letters = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4, "▁": 5}
-    return t.Siglip2Tokenizer(vocab=letters | {chr(97 + at): 6 + at for at in range(26)}, merges=[], padding_side="right")
+    return kind(vocab=letters | {chr(97 + at): 6 + at for at in range(26)}, merges=[], padding_side="right")
 
 
 def letters(*special: str) -> dict[str, int]:

@@ -111,6 +111,14 @@ def test_a_long_text_is_cut(clip: Embedder) -> None:
     assert clip.embed_texts([long]) == clip.embed_texts([long[:100]])
 
 
+def test_chinese_clip_reads_as_far_as_it_was_trained(folders: dict[str, Path], tmp_path: Path) -> None:
+    """52 tokens with begin and end, though it has more positions."""
+    registry = registry_of(tmp_path, spec_of(folders["chinese"]))
+    with registry.embedder("e") as engine:
+        assert engine.embed_texts(["猫" * 50 + "山水"]) == engine.embed_texts(["猫" * 50]) != engine.embed_texts(["猫" * 49])
+    registry.close()
+
+
 def test_capitals_are_no_matter_where_training_had_none(folders: dict[str, Path], tmp_path: Path) -> None:
     registry = registry_of(tmp_path, spec_of(folders["siglip"]))
     with registry.embedder("e") as engine:
