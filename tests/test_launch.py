@@ -33,6 +33,8 @@ def test_settings_left_alone_change_nothing(spec: ModelSpec) -> None:
         (replace(TORCH, context=0), Settings(context=1000), {"dtype": "float32"}, 1000),
         (LLAMA, Settings(device="cpu", dtype="8bit"), {"gpu_layers": 0}, 4096),
         (FAR, Settings(device="cpu", context=10), {}, 8192),
+        (replace(TORCH, backend="diffusers_painter", options={}), Settings(dtype="4bit", device="cpu"), {"device": "cpu"}, 8192),
+        (replace(TORCH, backend="clip_embedder", options={}), Settings(dtype="bfloat16"), {"dtype": "bfloat16"}, 8192),
     ],
 )
 def test_settings_go_into_what_can_take_them(spec: ModelSpec, settings: Settings, options: dict[str, object], context: int) -> None:

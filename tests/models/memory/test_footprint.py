@@ -17,6 +17,7 @@ from models.memory.footprint import (
     EMBEDDING_WORKING,
     KEPT_BYTES,
     LLAMA_PROCESS,
+    PAINTED_PIXEL,
     PICTURES_WORKING,
     QWEN_PICTURES_WORKING,
     SLACK,
@@ -201,3 +202,13 @@ def test_an_embedder_has_no_cache_and_is_published_at_32_bit() -> None:
     assert footprint.need(replace(spec, parameters=0), None).estimated
     assert footprint.smaller(spec, "float32") == (replace(spec, options={"dtype": "bfloat16"}), "float32 → bfloat16")
     assert footprint.smaller(spec, "bfloat16") is None
+
+
+def test_a_painter_takes_more_for_larger_pictures_and_may_lie_on_the_cpu() -> None:
+    spec = ModelSpec("p", "diffusers_painter", (), capabilities=frozenset({"draw"}), parameters=GB, options={"side": 512})
+    found = footprint.need(spec, None, "cuda:0")
+    assert (found.weights, found.cache, found.dtype) == (2 * GB, 0, "bfloat16") and found.movable and not found.estimated
+    assert found.working == TORCH_WORKING + 2 * GB // SLACK + 512 * 512 * PAINTED_PIXEL
+    large = footprint.need(replace(spec, options={"side": 1024, "dtype": "float32"}), None)
+    assert large.weights == 4 * GB and large.working - TORCH_WORKING - 4 * GB // SLACK == 4 * 512 * 512 * PAINTED_PIXEL
+    assert not large.movable and footprint.need(replace(spec, parameters=0, size_bytes=GB), None).estimated
