@@ -25,7 +25,7 @@ HOSTILE = st.lists(
         [
             "<script>alert(1)</script>", "[a](javascript:alert(1))", "[b](http://b.example/?x=\"><script>)", "<http://c.example/>", "![d](http://d/)",
             "[e]: javascript:x", "[e]", "<a href='data:x' onclick=x>", "[f](data:text/html,x)", "[g](//h.example)", "[i](file:///etc/passwd)",
-            "> ", "- ", "1. ", "99999999999. ", "| a |", "|---|", "```html", "# ", "\n", "\n\n", "**", "~~", "`", "&lt;", "&#106;avascript:",
+            "> ", "- ", "1. ", "99999999999. ", "| a |", "|---|", "```html", "# ", "\n", "\n\n", "**", "~~", "`", "&lt;", "&#106;a:",
             "\\", "[j](<java\tscript:x>)", "[k](HTTPS://K.example)", EVIL.replace("\u202e", ""),
         ]
     ),
