@@ -40,7 +40,7 @@ $(VENV)/full.stamp: requirements.txt | $(PY)
 	$(INSTALL) -r $<
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt requirements-modelscope.txt requirements-ocr.txt requirements-pdf.txt requirements.txt | $(PY)
+$(VENV)/dev.stamp: requirements-dev.txt requirements-modelscope.txt requirements-ocr.txt requirements-painting.txt requirements-pdf.txt requirements.txt | $(PY)
 	@echo "Installing $< into $(VENV): about 2 GB, some minutes the first time"
 	$(INSTALL) -r $<
 	@touch $@
