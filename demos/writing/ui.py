@@ -30,7 +30,8 @@ class WritingTab:
 
     def __init__(self, app: App, shelf: Shelf[Manuscript], page: Page) -> None:
         self.app, self.shelf = app, shelf
-        self.saved = gr.BrowserState(None, storage_key="puyu-writing", secret=app.browser_secret)
+        with app.sidebar:  # a tab that is not seen is not there, and what it holds is empty when the page opens
+            self.saved = gr.BrowserState(None, storage_key="puyu-writing", secret=app.browser_secret)
         self.desk = cards.desk(page)
         app.page.load(self.on_open, [self.saved], [self.desk, self.saved, app.pill], **QUICK)
         app.page.unload(self.on_closed)

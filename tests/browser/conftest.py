@@ -74,9 +74,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(*flags: str, data_dir: Path, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> App:
-    """`python launch.py` with these flags, once it answers; `under` is a program that runs it, `environment` what is added to ours."""
-    port = free_port()
+def start(
+    *flags: str, data_dir: Path, under: Sequence[str] = (), environment: Mapping[str, str] | None = None, port: int = 0
+) -> App:  # fmt: skip
+    """`python launch.py` with these flags, once it answers; `under` is a program that runs it, `environment` what is added to ours.
+    `port` 0: any that is free."""
+    port = port or free_port()
     log = data_dir / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.browser import writing_scripts
+from tests.browser.conftest import App, Visitor
 from tests.browser.vision_page import File, picture
 from tests.browser.writing_page import Writing
 from tests.browser.writing_scripts import ARTICLE, FIRST, LAST, PARAGRAPHS, TITLE, Services
@@ -241,6 +244,25 @@ def test_a_reload_comes_back_to_the_work_and_nobody_else_sees_it(desk: Desk) -> 
     assert len(writing.passages()) == PARAGRAPHS and not other.sheet.is_visible()
 
 
+def test_the_text_outlives_the_program(start_app: Callable[..., App], visit: Callable[..., Visitor], tmp_path: Path) -> None:
+    catalog = writing_scripts.catalog(tmp_path, "http://127.0.0.1:1/v1")
+    flags = ("--models", str(catalog), "--model", "plain", "--offline", "--data-dir", str(tmp_path))
+    first = start_app(*flags)
+    writing = Writing(visit(first.url))
+    writing.written(pictures=0)
+    writing.until("localStorage.getItem('puyu-writing').length > 1000", "the text in the browser")
+    writing.page.goto("about:blank")  # a page that is open says in the console that its server is gone
+    first.process.terminate()
+    first.process.wait(20)
+    again = start_app(*flags, port=int(first.url.rpartition(":")[2]))
+    writing.page.goto(again.url)
+    writing.show()
+    writing.has(LAST)
+    assert len(writing.passages()) == PARAGRAPHS
+    writing.act(FIRST, "Delete")
+    writing.lacks(FIRST)
+
+
 def test_two_visitors_with_the_same_instruction_at_once(desk: Desk) -> None:
     one, other = desk("twins"), desk("twins")
     one.write(pictures=1)
@@ -275,6 +297,10 @@ def test_a_saved_article_opens_in_a_fresh_browser_with_its_pictures(desk: Desk) 
 
 def test_zero_pictures(desk: Desk) -> None:
     writing = desk("plain")
-    writing.written(pictures=0)
+    writing.page.locator("#writing-pictures").fill("0")
+    writing.page.locator("#writing-instruction").fill("Explain how bread rises")
+    writing.page.keyboard.press("Control+Enter")
+    writing.has(LAST)
+    writing.finished()
     assert len(writing.passages()) == PARAGRAPHS and writing.figures.count() == 0
     assert writing.stages()["Pictures"] == "done"

@@ -86,7 +86,7 @@ SCRIPTS: Mapping[str, Sequence[str]] = {
     "down": (ARTICLE, "2, 8", "Caption: A windmill for flour\nSearch: broken windmill", "Caption: Flour from a hill\nSearch: broken mill"),
     "again": (ARTICLE, "2", CAPTIONS[0], "Caption: A basket in the kitchen\nSearch: basket", "# The sea\n\nIt is wide.", "2", CAPTIONS[1]),
 }  # fmt: skip
-PIECE_SECONDS = {"stops": 0.06, "reloads": 0.04, "twins": 0.02}
+PIECE_SECONDS = {"stops": 0.06, "reloads": 0.04, "twins": 0.005}
 
 
 def catalog(folder: Path, endpoint: str) -> Path:
