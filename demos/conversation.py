@@ -42,7 +42,8 @@ class ConversationTab:
         self.app = app
         self.running = streaming.Running()
         self.conversation = gr.State(())
-        self.saved = gr.BrowserState(None, storage_key=f"puyu-{self.id}", secret=app.browser_secret)
+        with app.sidebar:  # a tab that is not seen is not there, and what it holds is empty when the page opens
+            self.saved = gr.BrowserState(None, storage_key=f"puyu-{self.id}", secret=app.browser_secret)
         self.own: dict[str, Any] = {}
         with app.sidebar, gr.Column(elem_classes=f"pz-for-{self.id}"):
             self._settings()

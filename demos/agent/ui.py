@@ -39,7 +39,8 @@ class AgentTab:
         self.served = Bench(app, self.workshops)
         self.conversation = gr.State(())
         self.rules = gr.State({})
-        self.saved = gr.BrowserState(None, storage_key="puyu-agent", secret=app.browser_secret)
+        with app.sidebar:  # a tab that is not seen is not there, and what it holds is empty when the page opens
+            self.saved = gr.BrowserState(None, storage_key="puyu-agent", secret=app.browser_secret)
         with app.sidebar, gr.Column(elem_classes="pz-for-agent"):
             self.panel = panel.build(app.start_model, components.sampling_for(self.app.registry, app.start_model))
         with gr.Row(elem_id="agent-row"):
