@@ -1,7 +1,7 @@
 """Places, captions and choices for the walk-through's article (12 paragraphs, 6 pictures of 4 candidates), with prefix reuse and without,
 run alternately: positions computed, processor time, time.
 
-    python -m bench.writing_prefix [--runs N] [--threads N] [--folder DIR …] [--side PIXELS] [--repeat N] [--thin]
+    OMP_NUM_THREADS=1 python -m bench.writing_prefix [--runs N] [--folder DIR …] [--side PIXELS] [--repeat N] [--thin]
 
 Without: the same questions to an engine that keeps nothing from one to the next, neither KV caches nor what it saw of a picture. The
 target is 0.4 on a processor. Two set-ups, unless `--folder` names models: InternLM-XComposer2, which looks at the candidates and at
@@ -10,7 +10,8 @@ the pictures chosen before; and a model that reads only, which is told titles (X
 Without `--folder` a model with random weights is made: InternLM2-1.8B's width and CLIP-L's, 1 layer of 24 each, so that looking,
 reading and writing take the shares of time that they have in whole ones. Its vocabulary is made of the article, which takes as many
 tokens as in the releases' within a few. Answers take their time and are then replaced by those of the walk-through, so every run asks
-the same. `--thin` makes it so narrow that only the positions mean anything; `--repeat` tells each paragraph so many times.
+the same. One thread, as two that wait for each other use a processor without doing anything. `--thin` makes the model so narrow that
+only the positions mean anything; `--repeat` tells each paragraph so many times.
 """
 
 from __future__ import annotations
@@ -58,15 +59,13 @@ STAGES = ("places", *["captions"] * PICTURES, *["choice"] * PICTURES)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--folder", type=Path, action="append", default=[], help="a model, instead of the one that is made")
     parser.add_argument("--side", type=int, default=SIDE, help="of the made model's pictures in pixels, a multiple of 14")
     parser.add_argument("--repeat", type=int, default=1, help="how often each paragraph says what it says")
     parser.add_argument("--thin", action="store_true", help="for positions only")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     text = article(arguments.repeat)
-    print(f"{machine()}, {arguments.threads} torch threads; an article of {len(text):,} characters; medians of {arguments.runs}")
+    print(f"{machine()}, {torch.get_num_threads()} torch threads; an article of {len(text):,} characters; medians of {arguments.runs}")
     print(
         f"{'model':<12}{'stages':<10}{'prompts':>9}{'read':>8}{'share':>7}{'written':>9}{'looks':>10}{'CPU s':>16}{'ratio':>7}{'time':>7}"
     )
@@ -167,7 +166,8 @@ class Asking:
 
 def written(spec: ModelSpec, seeing: Seeing, shelf: Shelf, text: str) -> Asking:
     steady = Steady(seeing, 0 if spec.dialect == XCOMPOSER2_WRITING.name else 1)
-    registry = Registry([replace(spec, backend="scripted")], files=NoFiles(), load=lambda *_: steady)  # so that it is not planned for twice
+    alone = replace(spec, backend="scripted", parallel=1)  # not planned for twice, and asked one question after the other
+    registry = Registry([alone], files=NoFiles(), load=lambda *_: steady)
     events: list[WritingEvent] = []
     brief = Brief("写一篇文章。", pictures=PICTURES, candidates=CANDIDATES, seed=1)
     shelf.given = 0
