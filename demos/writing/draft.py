@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from demos.writing.article import Choice, Credit, Language
+from demos.writing.article import Choice, Credit, Language, one_line
 from demos.writing.sections import Piece, pieces
 from shared.engine import Cancel
 from shared.errors import BadRequest, DemoError
@@ -147,10 +147,15 @@ class Draft:
         """With the outline as a person left it. Raises `BadRequest` for an empty one."""
         if not outline.strip():
             raise BadRequest("The outline is empty.", "Write one line at least, or go on without an outline.")
+        if len(outline) > LONGEST_INSTRUCTION:
+            raise BadRequest(
+                f"The outline has {len(outline):,} characters; {LONGEST_INSTRUCTION:,} are possible.", "Leave the parts that matter."
+            )
         return replace(self, outline=outline.strip(), approved=True)
 
     def again(self, stage: Stage, place: int | None = None) -> Draft:
-        """Without what `stage` made, and what hangs on it; with `place`, of that picture alone: the others stay as they are."""
+        """Without what `stage` made, and what hangs on it; with `place`, of that picture alone: the others stay as they are. Pictures that
+        a person chose stay, unless all places are chosen anew."""
         draft = replace(self, takes=self.takes + 1)
         if stage == "outline":
             return replace(draft, outline="", approved=False, text="", complete=False, edited=(), slots=None)
@@ -158,17 +163,17 @@ class Draft:
             return replace(draft, text="", complete=False, edited=(), slots=None)
         if stage == "places" or draft.slots is None:
             return replace(draft, slots=None)
-        wanted = [draft.slot(place)] if place is not None else draft.slots
+        wanted = [draft.slot(place)] if place is not None else [slot for slot in draft.slots if slot.by != "visitor"]
         for slot in wanted:
             draft = draft.with_slot(_without(slot, stage))
         return draft
 
     def with_caption(self, place: int, caption: str, query: str = "") -> Draft:
         """With a person's caption at `place`, and candidates and choice still to come."""
-        caption = " ".join(caption.split())
+        caption, query = one_line(caption), one_line(query)
         if not caption:
             raise BadRequest("The caption is empty.", "Say in a few words what the picture is to show.")
-        return replace(self, takes=self.takes + 1).with_slot(Slot(place, caption, query.strip() or caption))
+        return replace(self, takes=self.takes + 1).with_slot(Slot(place, caption, query or caption))
 
 
 def _without(slot: Slot, stage: Stage) -> Slot:

@@ -112,9 +112,12 @@ def delete_picture(article: Article, key: int) -> Article:
     return replace(article, pictures=tuple(one for one in article.pictures if one.key != key))
 
 
-def caption(article: Article, key: int, text: str) -> Article:
-    """Another caption; an empty one is allowed. What the picture shows (`describe`) stays."""
-    return _changed(article, replace(_picture(article, key), caption=one_line(text)))
+def caption(article: Article, key: int, text: str, query: str = "") -> Article:
+    """Another caption, and the words to look for it with; an empty one is allowed. What the picture shows (`describe`) stays."""
+    said, words = one_line(text), one_line(query)
+    picture = _picture(article, key)
+    words = words if query else picture.query
+    return _changed(article, replace(picture, caption=said, query="" if words == said else words))
 
 
 def describe(article: Article, key: int, alt: str) -> Article:

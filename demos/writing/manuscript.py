@@ -33,16 +33,17 @@ from demos.writing.events import (
     Written,
     after,
 )
-from demos.writing.record import Call
+from demos.writing.record import Call, Record
 from demos.writing.sources.looked import Looked
 from demos.writing.sources.source import Own
 from demos.writing.task import Task
-from demos.writing.versions import Version, Versions
+from demos.writing.versions import Left, Versions
 from shared.engine import Cancel, Progress
 from shared.errors import BadRequest
 from shared.events import PromptProgress, ReasoningDelta
 
 MOST_OWN, MOST_MATERIALS, MOST_TOLD = 40, 20, 60
+FINISHED = Draft(complete=True, slots=())  # of an article in which nothing is left to do
 GONE_SECONDS = 90.0  # a run ends when its page has not asked for so long
 
 
@@ -57,16 +58,18 @@ class Material:
 @dataclass(slots=True)
 class Run:
     """Work under way. `what` is the edit that it will be in the list of versions, `before` are the versions it began with. `key` is the
-    section or picture that it is about. `begun` is the article that its draft's pictures go into, None as long as there is none.
-    `live` is the text being written, `progress` what is waited for."""
+    section or picture that it is about. `draft` None: it rewords a paragraph. `begun` is the article that its draft's pictures go into,
+    None as long as there is none. `record` is that of the article, with what models were asked. `live` is the text being written,
+    `progress` what is waited for."""
 
     what: str
     before: Versions | None
-    draft: Draft
+    draft: Draft | None
     begun: Begun | None = None
     key: int | None = None
     cancel: Cancel = field(default_factory=Cancel)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)  # that are not in `record` yet
+    record: Record | None = None
     stage: Stage | None = None
     model: str = ""
     live: list[str] = field(default_factory=list)
@@ -82,7 +85,8 @@ class Manuscript:
         self._clock = clock
         self._lock = threading.RLock()
         self.versions: Versions | None = None
-        self.draft = Draft()  # as far as the last run came
+        self.takes = 0  # how often something was asked for again
+        self.outlined: Draft | None = None  # what was begun and is no article yet
         self.task: Task | None = None
         self.own: tuple[Own, ...] = ()
         self.looked = Looked()  # what is known of them, so that each is looked at once
@@ -91,8 +95,6 @@ class Manuscript:
         self.reason: Reason | None = None  # how the last run ended
         self.error: BaseException | None = None
         self.run: Run | None = None
-        self.key: int | None = None  # the picture that the draft's last run was about
-        self._older: Version | None = None  # what was shown before the text of `draft` was begun
         self.at = 0  # counts what happened, so that a page knows whether it has seen it
         self._asked_at = clock()
 
@@ -105,17 +107,25 @@ class Manuscript:
         return self.run is not None
 
     @property
+    def draft(self) -> Draft:
+        """As far as the work came: of the run under way, of what is begun, of the article that is shown."""
+        if self.run is not None and self.run.draft is not None:
+            return self.run.draft
+        if self.versions is None or (self.outlined is not None and self.outlined.outline):
+            return self.outlined or Draft()
+        return self.versions.left.draft if self.versions.left else FINISHED
+
+    @property
     def complete(self) -> bool:
-        """Whether the article that is shown was written to its end: it is what the last run made, or older than that."""
-        versions = self.versions
-        older = versions is not None and self._older is not None and any(one is self._older for one in versions.all[versions.at :])
-        return self.draft.complete or older
+        """Whether the text of the article that is shown was written to its end."""
+        return self.versions is not None and (self.versions.left is None or self.versions.left.draft.complete)
 
     @property
     def unfinished(self) -> bool:
-        """Whether a run can go on with the article that is shown."""
-        left = self.reason in ("cancelled", "failed", "partial") and self.draft != Draft() and not self.draft.finished
-        return left and self.run is None and self.complete == self.draft.complete
+        """Whether a run can go on: with what is no article yet, unless it waits for a person, or with the article that is shown."""
+        if self.outlined is not None:
+            return self.run is None and (self.outlined.approved or not self.outlined.outline)
+        return self.run is None and self.versions is not None and self.versions.left is not None
 
     def seen(self) -> None:
         """Its page has asked for it."""
@@ -130,7 +140,7 @@ class Manuscript:
             if self.versions is None:
                 raise BadRequest("There is no article yet.", "Write one first.")
             self.versions = self.versions.edited(change(self.versions.article), what)
-            self.at += 1
+            self._settle()
 
     def show(self, choose: Callable[[Versions], Versions]) -> None:
         """Another version: undo, redo, one of the list."""
@@ -138,14 +148,14 @@ class Manuscript:
             self.expect_rest()
             if self.versions is not None:
                 self.versions = choose(self.versions)
-                self.at += 1
+                self._settle()
 
     def open(self, article: Article) -> None:
         """A saved article, as a new version where there is one already."""
         with self._lock:
             self.expect_rest()
-            self.versions = self.versions.edited(article, "opened") if self.versions else Versions.of(article, "opened")
-            self.draft = Draft(complete=True, slots=())
+            opened = self.versions.edited(article, "opened") if self.versions else Versions.of(article, "opened")
+            self.versions, self.outlined = opened.leaving(None), None
             self.told, self.reason, self.error = (), None, None
             self.at += 1
 
@@ -178,6 +188,11 @@ class Manuscript:
             self.materials = tuple(one for one in self.materials if one.name != name)
             self.at += 1
 
+    def _settle(self) -> None:
+        """Whoever works on the article that is shown does not go on with one of which there is nothing yet."""
+        self.outlined = self.outlined if self.outlined is not None and self.outlined.outline else None
+        self.at += 1
+
     def expect_rest(self) -> None:
         """Raises `BadRequest` while a run is under way."""
         if self.run is not None:
@@ -193,15 +208,15 @@ class Manuscript:
     # What a run does.
 
     def begin(
-        self, what: str, draft: Draft, begun: Begun | None = None, *, key: int | None = None, task: Task | None = None,
-        cancel: Cancel | None = None,
+        self, what: str, draft: Draft | None, begun: Begun | None = None, *, key: int | None = None, task: Task | None = None,
+        cancel: Cancel | None = None, model: str = "",
     ) -> Run:  # fmt: skip
-        """Raises `BadRequest` where one is under way: one at a time."""
+        """Raises `BadRequest` where one is under way: one at a time. `model` is the one that is asked, where no stage says so."""
         with self._lock:
             self.expect_rest()
-            self.run = Run(what, self.versions, draft, begun, key, cancel or Cancel())
+            self.run = Run(what, self.versions, draft, begun, key, cancel or Cancel(), model=model)
             self.task = task or self.task
-            self.told, self.error = (), None  # `reason` stays: what was left to do is left when a paragraph was reworded
+            self.told, self.reason, self.error = (), None, None
             self.seen()
             self.at += 1
             return self.run
@@ -216,14 +231,9 @@ class Manuscript:
         with self._lock:
             if self._clock() - self._asked_at > GONE_SECONDS:
                 run.cancel.set()
-            run.draft = after(run.draft, event)
             self._note(run, event)
-            if isinstance(event, Written):
-                if run.begun is None:
-                    self._older = run.before.all[run.before.at] if run.before else None
-                run.begun = self._written(run)
-            if run.begun is not None and isinstance(event, Written | Asked | Placed | Captioned | Found | Chosen):
-                self._set(run, rebound(run.begun, run.draft))
+            if run.draft is not None:
+                self._write(run, run.draft, event)
             self.at += 1
 
     def put(self, run: Run, change: Callable[[Article], Article]) -> None:
@@ -234,20 +244,24 @@ class Manuscript:
             self.at += 1
 
     def end(self, run: Run, error: BaseException | None = None) -> None:
-        """The run is over; what it made stays."""
+        """The run is over; what it made stays, and what it left can be gone on with."""
         with self._lock:
-            self.run = None
-            self.draft = run.draft
-            if run.begun is not None:
-                self.key = run.key
             self.error = error
+            self.takes = max(self.takes, run.draft.takes if run.draft else 0)
+            if run.draft is not None and (run.begun is None or not run.begun.article.sections):
+                self.outlined = run.draft
+            elif run.draft is not None:
+                self.outlined = None
+                left = None if run.draft.finished else Left(run.draft, run.key)
+                self.versions = self.versions.leaving(left) if self.versions else None
             self.at += 1
+            self.run = None  # last: a page that sees no run does not ask again
 
     def growing(self) -> Article | None:
         """The article as far as it is written this moment, the piece under way included."""
         with self._lock:
             run = self.run
-            if run is None or run.stage != "article" or not run.live:
+            if run is None or run.draft is None or run.stage != "article" or not run.live:
                 return self.article
             text = run.draft.text.rstrip() + "".join(run.live)
             return self._bound(replace(run.draft, text=text, slots=None, edited=()))
@@ -261,6 +275,10 @@ class Manuscript:
                 run.live.clear()
             case Delta(_, text):
                 run.live.append(text)
+            case Written():
+                run.live.clear()
+            case Written():
+                run.live.clear()  # it is in the draft now
             case Asked(_, call, _, _):
                 run.calls.append(call)
             case Ruled() | SlotFailed() | SourceFailed():
@@ -270,21 +288,23 @@ class Manuscript:
             case _:
                 pass
 
-    def _written(self, run: Run) -> Begun:
-        """The text is there, or what there is of it. What was known of an article that went on stays in its record."""
-        article = self._bound(run.draft)
-        if run.begun is not None:
-            article = replace(article, record=run.begun.article.record)
-        return Begun(article, Draft(), {})
+    def _write(self, run: Run, draft: Draft, event: WritingEvent) -> None:
+        run.draft = draft = after(draft, event)
+        if isinstance(event, Written):
+            run.begun = Begun(self._bound(draft), Draft(), {})
+        if run.begun is not None and isinstance(event, Written | Asked | Placed | Captioned | Found | Chosen):
+            self._set(run, rebound(run.begun, draft))
 
     def _bound(self, draft: Draft) -> Article:
         brief = self.task.brief if self.task else None
         return bound(draft, brief.language if brief else "zh", brief.instruction if brief else "")
 
     def _set(self, run: Run, article: Article) -> None:
-        record = article.record
-        for call in run.calls:
-            record = record.with_call(call)
-        if article.sections:
-            article = replace(article, record=record)
-            self.versions = run.before.edited(article, run.what) if run.before else Versions.of(article, run.what)
+        """The version that the run makes. What was known of an article that goes on stays in its record."""
+        if not article.sections:
+            return
+        run.record = run.record or article.record
+        while run.calls:
+            run.record = run.record.with_call(run.calls.pop(0))
+        article = replace(article, record=run.record)
+        self.versions = run.before.edited(article, run.what) if run.before else Versions.of(article, run.what)

@@ -6,6 +6,7 @@ What a page sends is checked here; a manuscript is found by the key that only it
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -44,7 +45,7 @@ class Page:
             "find": self._find, "illustrate": self._illustrate, "reword": self._reword, "rewrite": self._rewrite, "move": self._move,
             "delete": self._delete, "swap": self._swap, "clear": self._clear, "describe": self._describe, "put": self._put,
             "move_picture": self._move_picture, "delete_picture": self._delete_picture, "show": self._show, "leave_out": self._leave_out,
-            "choices": self._choices,
+            "choices": self._choices, "new": self._new,
         }  # fmt: skip
 
     def now(self, asked: Asked, t: Strings) -> dict[str, Any]:
@@ -94,8 +95,9 @@ class Page:
     def _state(self, manuscript: Manuscript, asked: Asked, t: Strings) -> dict[str, Any]:
         model = _known(self._app, asked.get("model")) or self._app.start_model
         pill = shown.pill(manuscript.run, t) or view.resting_pill(self._app, model, t)["pill"]
-        told = {"pill": {**pill, "tab": "writing"}, "at": manuscript.at}
-        seen = asked.get("at") == manuscript.at and manuscript.run is None
+        at = manuscript.at
+        told = {"pill": {**pill, "tab": "writing"}, "at": at}
+        seen = asked.get("at") == at and manuscript.run is None
         return told if seen else told | shown.shown(manuscript, t, whole=self._app.settings.trusted)
 
     def refusal(self, error: DemoError | None, t: Strings) -> str:
@@ -116,10 +118,10 @@ class Page:
         manuscript.stop()
 
     def _go_on(self, manuscript: Manuscript, asked: Asked) -> None:
-        self._runs.go_on(manuscript)
+        self._runs.go_on(manuscript, self._anew(manuscript, asked))
 
     def _approve(self, manuscript: Manuscript, asked: Asked) -> None:
-        self._runs.approve(manuscript, text_of(asked, "text"))
+        self._runs.approve(manuscript, text_of(asked, "text"), self._anew(manuscript, asked))
 
     def _again(self, manuscript: Manuscript, asked: Asked) -> None:
         stage = next((one for one in get_args(Stage) if one == asked.get("stage")), None)
@@ -139,8 +141,8 @@ class Page:
         edit = next((one for one in get_args(Edit) if one == asked.get("edit")), None)
         if edit is None:
             raise BadRequest("That cannot be done with a paragraph.", "Reload the page.")
-        model = self._task(manuscript, asked).writers.text
-        self._runs.reword(manuscript, model, number(asked, "id"), edit, text_of(asked, "wish"))
+        task = self._task(manuscript, asked)
+        self._runs.reword(manuscript, task.writers.text, number(asked, "id"), edit, text_of(asked, "wish"), task.brief.seed)
 
     def _task(self, manuscript: Manuscript, asked: Asked) -> Task:
         """What the form on the page says; for an article that was opened, an instruction is not needed."""
@@ -150,6 +152,13 @@ class Page:
             form["instruction"] = manuscript.article.record.instruction.strip()[:1000] or manuscript.article.title or "…"
             form["language"] = manuscript.article.language
         return task_of(self._app, form, manuscript)
+
+    def _anew(self, manuscript: Manuscript, asked: Asked) -> Task | None:
+        """The models and sources that are chosen now, for what was begun with others."""
+        form = asked.get("form")
+        if not isinstance(form, Mapping) or manuscript.task is None:
+            return None
+        return task_of(self._app, {**form, "instruction": manuscript.task.brief.instruction}, manuscript)
 
     # Edits.
 
@@ -200,6 +209,13 @@ class Page:
     def _leave_out(self, manuscript: Manuscript, asked: Asked) -> None:
         manuscript.leave_out(text_of(asked, "name"))
 
+    def _new(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
+        """Another article for this page. The old one goes when nobody asked for it in a long while: another page may show it."""
+        manuscript.stop()
+        key = self._shelf.new_key()
+        self._shelf.open(key)
+        return {"new_key": key}
+
     # What can be chosen.
 
     def _choices(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
@@ -220,6 +236,8 @@ class Page:
 
 def task_of(app: App, form: Asked, manuscript: Manuscript) -> Task:
     """Raises `BadRequest` for a form that cannot be, and `UnknownModel`."""
+    if form.get("seed") in (None, ""):
+        form = {**form, "seed": secrets.randbelow(2**32)}  # so that the record says which it was
     model = app.registry.spec(text_of(form, "model") or app.start_model)
     looks = "image" in model.capabilities
     images = tuple(one.image for one in manuscript.own[:LOOKED_AT]) if looks else ()

@@ -25,7 +25,7 @@ from demos.writing.stages.asking import Emit
 from demos.writing.task import Task
 from models.registry import Registry
 from shared.engine import Cancel, Cancelled
-from shared.errors import BadRequest, DemoError
+from shared.errors import BadRequest, DemoError, ModelUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -40,22 +40,29 @@ class Runs:
         """From the beginning. An article that is there is the version before."""
         self._compose(manuscript, task, manuscript.begin("written", Draft(), task=task))
 
-    def go_on(self, manuscript: Manuscript) -> None:
-        """With what is left to do. Raises `BadRequest` where nothing was begun, and where an older article is shown."""
-        task = _task(manuscript)
+    def go_on(self, manuscript: Manuscript, task: Task | None = None) -> None:
+        """With what is left to do in the article that is shown, or with the outline; `task`: with other models and sources than it was
+        begun with. Raises `BadRequest` where nothing is left."""
+        task = _task(manuscript, task)
         with manuscript.at_rest():
-            draft, begun = manuscript.draft, None
-            if manuscript.article is not None and (draft.text or draft.complete):
-                if manuscript.complete != draft.complete:
-                    raise BadRequest("This version is older than what was begun.", "Show the newest one, or write anew.")
-                begun = self._begun(manuscript, manuscript.key, complete=draft.complete)
-                draft = self._left(draft, begun)
-            run = manuscript.begin("written", draft, begun, key=manuscript.key if begun else None)
+            if not manuscript.unfinished:
+                raise BadRequest("Nothing is left to do.", "Write anew, or do a stage again.")
+            left = manuscript.versions.left if manuscript.versions and manuscript.outlined is None else None
+            if left is None:
+                run = manuscript.begin("written", manuscript.draft, task=task)
+            else:
+                begun = self._begun(manuscript, left.key, complete=left.draft.complete)
+                run = manuscript.begin("written", _left(left.draft, begun), begun, key=left.key, task=task)
         self._compose(manuscript, task, run)
 
-    def approve(self, manuscript: Manuscript, outline: str) -> None:
-        """Write by the outline, as the visitor left it. Raises `BadRequest` for an empty one."""
-        self._compose(manuscript, _task(manuscript), manuscript.begin("written", manuscript.draft.with_approved(outline)))
+    def approve(self, manuscript: Manuscript, outline: str, task: Task | None = None) -> None:
+        """Write by the outline, as the visitor left it. Raises `BadRequest` for an empty one, and where there is none."""
+        task = _task(manuscript, task)
+        with manuscript.at_rest():
+            if manuscript.outlined is None:
+                raise BadRequest("There is no outline.", "Ask for one first.")
+            run = manuscript.begin("written", manuscript.outlined.with_approved(outline), task=task)
+        self._compose(manuscript, task, run)
 
     def again(self, manuscript: Manuscript, task: Task, stage: Stage, key: int | None = None) -> None:
         """Do `stage` anew, and what hangs on it; with `key`, for that picture alone. Raises `BadRequest` for what is not there."""
@@ -64,7 +71,7 @@ class Runs:
             return
         with manuscript.at_rest():
             begun = self._begun(manuscript, key)
-            draft = _counted(begun.draft, manuscript)
+            draft = self._standing(manuscript, begun)
             place = _place(begun, key) if key is not None else None
             seen = _offered(draft, place)
             run = manuscript.begin(f"again_{stage}", draft.again(stage, place), begun, key=key, task=task)
@@ -74,8 +81,9 @@ class Runs:
         """Look for a picture with a person's caption. Raises `BadRequest` for an empty one."""
         with manuscript.at_rest():
             begun = self._begun(manuscript, key)
-            draft = _counted(begun.draft, manuscript).with_caption(_place(begun, key), caption, query)
+            draft = self._standing(manuscript, begun).with_caption(_place(begun, key), caption, query)
             run = manuscript.begin("again_candidates", draft, begun, key=key, task=task)
+            manuscript.put(run, lambda article: edits.caption(article, key, caption, query))  # what a person says stays, whatever is found
         self._compose(manuscript, task, run)
 
     def illustrate(self, manuscript: Manuscript, task: Task, after: int) -> None:
@@ -85,16 +93,16 @@ class Runs:
             place = _places(begun.article).get(after)
             if place is None or begun.article.at(after):
                 raise BadRequest("There is a picture already, or the paragraph is gone.", "Choose another paragraph.")
-            slots = sorted([*(begun.draft.slots or ()), Slot(place)], key=lambda slot: slot.place)
-            draft = replace(_counted(begun.draft, manuscript), slots=tuple(slots))
+            slots = sorted([*(self._standing(manuscript, begun).slots or ()), Slot(place)], key=lambda slot: slot.place)
+            draft = replace(self._standing(manuscript, begun), slots=tuple(slots))
             run = manuscript.begin("illustrated", draft, begun, task=task)
         self._compose(manuscript, task, run)
 
-    def reword(self, manuscript: Manuscript, model: str, key: int, edit: Edit, wish: str) -> None:
+    def reword(self, manuscript: Manuscript, model: str, key: int, edit: Edit, wish: str, seed: int | None = None) -> None:
         """A paragraph made anew, or one more beside it. Raises `BadRequest` for what cannot be asked."""
         with manuscript.at_rest():
-            wanted = _rewording(_article(manuscript), key, edit, wish)
-            run = manuscript.begin(f"reword_{edit}", manuscript.draft, key=key)
+            wanted = replace(_rewording(_article(manuscript), key, edit, wish), seed=seed)
+            run = manuscript.begin(f"reword_{edit}", None, key=key, model=model)
         work = rewording.work(self._registry, model, wanted, cancel=run.cancel)
         put = {"before": edits.insert_before, "after": edits.insert_after}.get(edit, edits.rewrite)
 
@@ -109,7 +117,7 @@ class Runs:
         """What is left of the run's draft, to be done in a thread."""
         around = Around(manuscript.pictures, self._registry, self.fetch, manuscript.own, task.painter, task.brief.seed, manuscript.looked)
         finder = Unseen(SourceFinder(around, task.sources), frozenset(seen))
-        return compose.work(self._registry, task.brief, task.writers, finder, run.draft, cancel=run.cancel)
+        return compose.work(self._registry, task.brief, task.writers, finder, run.draft or Draft(), cancel=run.cancel)
 
     def _compose(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> None:
         _start(manuscript, run, lambda emit: self.composed(manuscript, task, run, seen=seen)(emit))
@@ -118,11 +126,11 @@ class Runs:
         return unbound(_article(manuscript), manuscript.pictures.find, complete=complete, first=key)
 
     @staticmethod
-    def _left(draft: Draft, begun: Begun) -> Draft:
-        """What the article that people may have changed since stands for; its places, only where some were decided."""
-        slots = begun.draft.slots if draft.slots is not None else None
-        left = replace(begun.draft, slots=slots, outline=draft.outline, approved=draft.approved, takes=draft.takes)
-        return replace(left, slots=tuple(_pending(slot, draft) for slot in slots)) if slots is not None else left
+    def _standing(manuscript: Manuscript, begun: Begun) -> Draft:
+        """What the shown article stands for, with what an earlier run left in it. What is asked for again has another seed than before."""
+        left = manuscript.versions.left if manuscript.versions else None
+        draft = _left(left.draft, begun) if left and left.draft.complete and left.draft.slots is not None else begun.draft
+        return replace(draft, takes=manuscript.takes)
 
 
 class Unseen:
@@ -152,24 +160,32 @@ def _start(manuscript: Manuscript, run: Run, work: Callable[[Emit], None]) -> No
         finally:
             manuscript.end(run, error)
 
-    threading.Thread(target=go, name="writing", daemon=True).start()
+    try:
+        threading.Thread(target=go, name="writing", daemon=True).start()
+    except RuntimeError as error:  # no more threads
+        manuscript.end(run)
+        raise ModelUnavailable("This machine has too much to do.", "Try again in a moment.") from error
 
 
-def _task(manuscript: Manuscript) -> Task:
-    if manuscript.task is None:
+def _left(draft: Draft, begun: Begun) -> Draft:
+    """What is left to do in an article that people may have changed since; its places, only where some were decided."""
+    slots = begun.draft.slots if draft.slots is not None else None
+    left = replace(begun.draft, slots=slots, outline=draft.outline, approved=draft.approved, takes=draft.takes)
+    return replace(left, slots=tuple(_pending(slot, draft) for slot in slots)) if slots is not None else left
+
+
+def _task(manuscript: Manuscript, task: Task | None) -> Task:
+    """What was begun, with the models and sources of `task`: whoever goes on may have chosen others."""
+    begun = manuscript.task
+    if begun is None:
         raise BadRequest("Nothing was begun.", "Say what is to be written.")
-    return manuscript.task
+    return begun if task is None else replace(task, brief=begun.brief)
 
 
 def _article(manuscript: Manuscript) -> Article:
     if manuscript.article is None:
         raise BadRequest("There is no article yet.", "Write one first.")
     return manuscript.article
-
-
-def _counted(draft: Draft, manuscript: Manuscript) -> Draft:
-    """What is asked for again has another seed than the time before."""
-    return replace(draft, takes=manuscript.draft.takes)
 
 
 def _places(article: Article) -> dict[int, int]:

@@ -23,10 +23,10 @@ _PENDING = {"captions": "caption", "candidates": "candidates", "choice": "choice
 
 def shown(manuscript: Manuscript, t: Strings, *, whole: bool) -> dict[str, Any]:
     """Not `whole`: for a stranger, who is not told of paths and addresses of this machine."""
-    run, article = manuscript.run, manuscript.growing()
-    draft = run.draft if run else manuscript.draft
+    at = manuscript.at  # first: what happens from here on is seen the next time
+    run, article, draft = manuscript.run, manuscript.growing(), manuscript.draft
     return {
-        "at": manuscript.at,
+        "at": at,
         "running": run is not None,
         "what": run.what if run else "",
         "stages": stages(article, draft, run, t),
@@ -38,7 +38,8 @@ def shown(manuscript: Manuscript, t: Strings, *, whole: bool) -> dict[str, Any]:
         "blocks": _blocks(article, draft, manuscript, run, t, whole) if article else [],
         "live": {"key": run.key, "what": run.what, "text": "".join(run.live)} if run and run.key and run.begun is None else None,
         "versions": _versions(manuscript.versions, t),
-        "told": list(dict.fromkeys(told(one, t, whole=whole) for one in manuscript.told)),
+        "told": _all_told(manuscript, t, whole),
+        "ended": manuscript.reason or "",
         "error": _error(manuscript.error, t, kept=bool(article and article.sections), whole=whole),
         "resume": manuscript.unfinished,
         "own": [{"id": one.image.sha256, "name": one.name} for one in manuscript.own],
@@ -139,6 +140,12 @@ def _versions(versions: Versions | None, t: Strings) -> dict[str, Any]:
         return {"undo": False, "redo": False, "at": 0, "all": []}
     named = [t(f"writing.edit_{version.what}") for version in versions.all]
     return {"undo": versions.can_undo, "redo": versions.can_redo, "at": versions.at, "all": named}
+
+
+def _all_told(manuscript: Manuscript, t: Strings, whole: bool) -> list[dict[str, Any]]:
+    """Each once; a rule that decided something is none that `failed`."""
+    texts = {told(one, t, whole=whole): not isinstance(one, Ruled) for one in manuscript.told}
+    return [{"text": text, "failed": failed} for text, failed in texts.items()]
 
 
 def told(one: Ruled | SlotFailed | SourceFailed, t: Strings, *, whole: bool) -> str:

@@ -22,7 +22,7 @@ from demos.writing.page import Page
 from demos.writing.runs import Runs
 from demos.writing.serving import export_route
 
-LIMITS = Limits(total=512 << 20, conversation=600)  # of one article: candidates for 50 places among them
+LIMITS = Limits(total=512 << 20, conversation=2000)  # of one article: candidates for 50 places among them, looked for again
 
 
 class WritingTab:

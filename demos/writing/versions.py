@@ -1,23 +1,33 @@
-"""The versions of one article: what was done, undo and redo, and no more of them than can be kept.
+"""The versions of one article: what was done, what is left to do in each, undo and redo, and no more of them than can be kept.
 
 Versions share what they have in common, so a version costs about what changed in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demos.writing.article import Article
+from demos.writing.draft import Draft
 
 MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a run did not come to: it can be gone on with. `key` is the picture that it was about, if it was about one."""
+
+    draft: Draft
+    key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
-    """`what` names the edit that made it, for the list: a key of the page's texts."""
+    """`what` names the edit that made it, for the list: a key of the page's texts. `left` None: it is finished."""
 
     article: Article
     what: str = ""
+    left: Left | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +49,21 @@ class Versions:
     def article(self) -> Article:
         return self.all[self.at].article
 
+    @property
+    def left(self) -> Left | None:
+        return self.all[self.at].left
+
     def edited(self, article: Article, what: str = "") -> Versions:
-        """A new version after the one that is shown; what was undone is gone, and the oldest go where there are too many.
-        An edit that changed nothing is none."""
+        """A new version after the one that is shown, with as much left to do; what was undone is gone, and the oldest go where there are
+        too many. An edit that changed nothing is none."""
         if article == self.article:
             return self
-        kept = (*self.all[: self.at + 1], Version(article, what))[-MOST:]
+        kept = (*self.all[: self.at + 1], Version(article, what, self.left))[-MOST:]
         return Versions(kept, len(kept) - 1)
 
-    def replaced(self, article: Article) -> Versions:
-        """Another article in place of the one that is shown, for what is no edit: a paragraph that streams in, a stage that ended."""
-        return Versions((*self.all[: self.at], Version(article, self.all[self.at].what), *self.all[self.at + 1 :]), self.at)
+    def leaving(self, left: Left | None) -> Versions:
+        """The same, with this left to do in the one that is shown."""
+        return replace(self, all=(*self.all[: self.at], replace(self.all[self.at], left=left), *self.all[self.at + 1 :]))
 
     @property
     def can_undo(self) -> bool:

@@ -47,7 +47,7 @@ def test_a_stranger_is_told_what_happened_and_not_why() -> None:
     for one in (SlotFailed("choice", 1, "/srv/x", "y"), SourceFailed("own", 1, "/srv/x", "y"), Ruled("captions", 1, "failed", "/srv/x")):
         assert "/srv" in told(one, EN, whole=True) and "/srv" not in told(one, EN, whole=False)
         assert EN("error.hidden") in told(one, EN, whole=False)
-    assert "3, 4" in told(Ruled("places", None, "crowded", "3, 4"), EN, whole=False)
+    assert "3, 4" in told(Ruled("article", None, "material_cut", "3, 4"), EN, whole=False)
 
 
 def test_the_stages_of_a_run(manuscript: Manuscript) -> None:

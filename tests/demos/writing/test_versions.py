@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from demos.writing import edits
 from demos.writing.article import Article
+from demos.writing.draft import Draft
 from demos.writing.sections import pieces
-from demos.writing.versions import MOST, Version, Versions
+from demos.writing.versions import MOST, Left, Version, Versions
 
 
 def article(number: int) -> Article:
@@ -35,9 +36,12 @@ def test_an_edit_that_changes_nothing_is_none() -> None:
     assert versions.edited(article(0), "again") is versions
 
 
-def test_the_shown_version_is_replaced_without_a_step() -> None:
-    versions = Versions.of(article(0)).edited(article(1), "x").undo().replaced(article(3))
-    assert versions.article == article(3) and versions.redo().article == article(1) and len(versions.all) == 2
+def test_what_is_left_to_do_belongs_to_its_version() -> None:
+    left = Left(Draft(text="half"))
+    versions = Versions.of(article(0)).edited(article(1), "x").leaving(left)
+    assert versions.left == left and versions.undo().left is None and versions.undo().redo().left == left
+    assert versions.edited(article(2)).left == left, "an edit finishes nothing"
+    assert versions.undo().edited(article(3)).left is None and versions.leaving(None).left is None and len(versions.all) == 2
 
 
 @given(st.lists(st.sampled_from(["edit", "undo", "redo"]), max_size=300))
