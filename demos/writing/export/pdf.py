@@ -55,7 +55,7 @@ def pdf(page: bytes, cancel: Cancel | None = None, *, by: str | None = None) -> 
     if not by:
         raise ModelUnavailable(
             "There is nothing on this machine that writes PDF.",
-            "Install Chromium, or WeasyPrint with `pip install -r requirements-pdf.txt`; or open the HTML file in a browser and print that.",
+            "Install Chromium, or WeasyPrint with `pip install -r requirements-pdf.txt`; or open the HTML in a browser and print it.",
         )
     cancel = cancel or Cancel()
     _wait(cancel)
