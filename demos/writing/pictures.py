@@ -39,6 +39,7 @@ SECONDS = 40.0  # of the web's sources for one caption; they end by themselves b
 MODEL_SECONDS = 600.0  # of one that works with a model: it may have to be loaded first
 PATIENCE = 6.0  # that the others are still waited for once there is enough
 IN_A_ROW = 2
+LONGEST_QUERY, LONGEST_CAPTION = 200, 2000  # characters that are looked at: a model or a person may have put anything there
 FROM_THE_FIRST = 2  # in each round of the offer, of the best source; one of each other
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 Outcome = Sequence[Candidate] | Exception
@@ -69,6 +70,7 @@ class SourceFinder:
 
     def find(self, query: str, caption: str, count: int, cancel: Cancel, tell: Tell) -> Sequence[Candidate]:
         """At most `count`, best first. Raises `Cancelled`, and where nothing was found what the first of the failed sources raised."""
+        query, caption = query[:LONGEST_QUERY], caption[:LONGEST_CAPTION]
         wanted = Wanted(query, caption, language_of(caption), count)
         found, failures = self._ask([source for source in self._sources if source.id != Card.id], wanted, cancel, tell)
         cards, more = self._ask(

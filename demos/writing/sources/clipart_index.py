@@ -20,8 +20,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from demos.writing.article import one_line
-from demos.writing.similarity import K1, B, words
-from demos.writing.sources.web_texts import EMPTY_WORDS
+from demos.writing.similarity import EMPTY_WORDS, K1, B, words
 from shared.engine import Cancel, Cancelled
 
 HEAD = 64 << 10  # bytes of a file that are read; metadata end before 6,000

@@ -18,7 +18,7 @@ from typing import ClassVar
 from demos.writing.article import Credit, Language, one_line
 from demos.writing.draft import Candidate
 from demos.writing.sources.ranking import Known, fits, name_words
-from demos.writing.sources.source import Around, Wanted
+from demos.writing.sources.source import Around, Own, Wanted
 from models.facts.telling import TellsWords
 from shared.engine import Cancel, Cancelled, Embedder, ModelSpec, Vector
 from shared.errors import BadRequest, DemoError
@@ -116,6 +116,11 @@ def _vector(embedder: Embedder, image: Image, cancel: Cancel) -> Vector:
         return embedder.embed_images([image], cancel=cancel)[0]
     except BadRequest:
         return ()
+
+
+def candidate_of(own: Own, language: Language) -> Candidate:
+    """What the writer puts into a place without asking for it. Its credit is in `language`, and says whose picture it is."""
+    return _candidate(Known(own.image, name_words(own.name)), language)
 
 
 def _candidate(known: Known, language: Language) -> Candidate:

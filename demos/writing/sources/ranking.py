@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from demos.writing.article import one_line
-from demos.writing.similarity import BM25, Similarity
+from demos.writing.similarity import BM25, EMPTY_WORDS, Similarity
 from shared.messages import Image
 
 LONGEST_NAME = 120
@@ -24,11 +24,7 @@ img image images dsc dscn dscf dcim pxl mvimg vid wp sam screenshot screen shot 
 untitled copy download wechat weixin mmexport whatsapp signal telegram facebook jpg jpeg png webp edited final new tmp burst hdr
 微信图片 图片 照片 截图 屏幕截图 副本 未命名 相片 扫描
 """
-_EMPTY_SAY = """
-a an and are as at be by for from has have in into is it its of on or over than that the their there these this through to under
-was were which while with picture photo image shows showing show
-"""
-_BY_PROGRAMS, _EMPTY = frozenset(_PROGRAMS_SAY.split()), frozenset(_EMPTY_SAY.split())
+_BY_PROGRAMS = frozenset(_PROGRAMS_SAY.split())
 _EMPTY_SIGNS = re.compile(r"[的了是在和与及一有中个张幅着等之]|图片|照片|图中|画面")
 _LATIN = re.compile(r"[A-Za-z]+")
 
@@ -64,7 +60,7 @@ def _is_number(part: str) -> bool:
 
 def telling(caption: str) -> str:
     """`caption` without the words that say nothing of what is to be seen."""
-    text = _LATIN.sub(lambda word: "" if word[0].lower() in _EMPTY else word[0], caption)
+    text = _LATIN.sub(lambda word: "" if word[0].lower() in EMPTY_WORDS else word[0], caption)
     return _EMPTY_SIGNS.sub(" ", text)
 
 

@@ -6,15 +6,13 @@ import re
 from html.parser import HTMLParser
 
 from demos.writing.article import one_line
+from demos.writing.similarity import EMPTY_WORDS
 
 MOST_WORDS, MOST_QUERY = 12, 200  # words and characters of a query
 MOST_MARKUP = 20_000  # characters of it that are read
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 _PHRASE = re.compile(r"[的与]|^一[幅张个位只座群片朵条棵]")
-EMPTY_WORDS = frozenset(
-    ("a", "an", "and", "at", "by", "for", "from", "in", "into", "is", "of", "on", "or", "that", "the", "their", "to", "was", "were", "with")
-)
 
 
 def queries(query: str) -> tuple[str, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from demos.writing.article import MOST_CANDIDATES
 from demos.writing.draft import Candidate, Slot
 from demos.writing.events import Found, SourceFailed, StageBegun, StageDone
 from demos.writing.stages.asking import Work
 from demos.writing.stages.failing import Failures
 from shared.errors import DemoError
+
+SPARE = 4  # candidates that other places may take
 
 
 def candidates(work: Work) -> None:
@@ -26,8 +29,9 @@ def candidates(work: Work) -> None:
 
 
 def _found(work: Work, slot: Slot) -> tuple[Candidate, ...]:
-    """One more for every other picture than are offered: what others take leaves enough, also where all of them find the same ones."""
-    wanted = work.brief.candidates + len(work.draft.slots or ()) - 1
+    """A few more than are offered, as other places may take some. No more than that: each is kept, and a folder has an end."""
+    others = len(work.draft.slots or ()) - 1
+    wanted = min(work.brief.candidates + min(others, SPARE), MOST_CANDIDATES)
 
     def tell(source: str, error: DemoError) -> None:
         work.emit(SourceFailed(source, slot.place, error.cause, error.remedy))

@@ -11,7 +11,7 @@ import pytest
 
 from demos.pictures.images import Pictures
 from demos.writing.sources.looked import Looked
-from demos.writing.sources.own import OwnPictures
+from demos.writing.sources.own import OwnPictures, candidate_of
 from demos.writing.sources.source import Around, Own, Wanted
 from models.backends.image_facts import ImageFacts
 from models.facts.reading import Line
@@ -126,6 +126,14 @@ def test_all_are_offered_those_whose_names_fit_first(pictures: Pictures) -> None
     source = OwnPictures(around)
     assert names(source, around, "A bee on a flower") == ["a bee.jpg", "IMG_1.jpg", "old bridge.jpg"]
     assert names(source, around, "The bridge") == ["old bridge.jpg", "a bee.jpg", "IMG_1.jpg"], "offered less so far"
+
+
+def test_what_the_writer_puts_somewhere_is_credited_as_what_is_found(pictures: Pictures) -> None:
+    for one in own(pictures, ("old_bridge.jpg", GREY), ("IMG_2041.jpg", GREY)):
+        around = Around(pictures, registry(), own=(one,))
+        for language in ("en", "zh"):
+            (found,) = OwnPictures(around).find(Wanted("x", "x", language), Cancel())
+            assert candidate_of(one, language) == found and found.credit.source and "jpg" not in found.credit.title
 
 
 def test_those_that_nothing_connects_with_a_caption_take_turns(pictures: Pictures) -> None:
