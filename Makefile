@@ -28,7 +28,7 @@ check: $(VENV)/dev.stamp
 	$(PY) -m mypy
 
 bench: $(VENV)/full.stamp
-	for figure in startup stop reuse vision_reuse; do $(PY) -m bench.$$figure || exit 1; done
+	for figure in startup stop reuse vision_reuse writing_prefix; do $(PY) -m bench.$$figure || exit 1; done
 
 $(VENV)/core.stamp: requirements-core.txt | $(PY)
 	@echo "Installing $< into $(VENV)"

@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from models.architectures.plora import TASKS
 from models.backends.eyes import blind
-from models.backends.pictures import SEEN_BYTES, Eyes, Gaze, Prompt, Seen, prompt_of
+from models.backends.pictures import Eyes, Gaze, Prompt, Seen, prompt_of
 from models.backends.prefix_cache import BYTES, CONVERSATIONS, Prefix, PrefixCaches
 from models.backends.safetensors_folder import Checkpoint
 from models.backends.sampler import Sampler
+from models.memory.footprint import SEEN_BYTES
 from models.prompts.choices import Choices
 from models.prompts.tokenizer import ChatTokenizer, Detokenizer
 from shared.chatml import Dialect, Piece, Plain

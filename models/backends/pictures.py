@@ -20,14 +20,13 @@ import PIL.Image
 import torch
 
 from models.backends.mrope import Grid, Places
+from models.memory.footprint import SEEN_BYTES
 from models.picture_files import open_picture, size_of, upright
 from models.prompts.tokenizer import ChatTokenizer
 from shared.chatml import ImageSlot, Piece
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest
 from shared.messages import Detail, Image
-
-SEEN_BYTES = 64 * 1024**2  # 32 pictures of 256 positions 4,096 wide in 16 bit; six of 1,225
 
 
 @dataclass(frozen=True, slots=True)

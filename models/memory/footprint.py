@@ -31,6 +31,7 @@ DEFAULT_CONTEXT = 8192  # for a model that names no limit
 LLAMA_PROCESS = 72 * MB  # measured with the default model: 515 MB in all, of which 454 weights and cache
 TORCH_WORKING = 128 * MB  # measured: 40 MB (bfloat16) to 90 MB (float32) beside weights and caches for 135M parameters on a CPU
 FACTS_WORKING = 896 * MB  # measured: torch 220 MB, and OCR on 1,600 x 1,600 pixels up to 650 MB; weights beside it
+SEEN_BYTES = 64 * 1024**2  # what pictures look like to a model, kept: 32 of 256 positions 4,096 wide in 16 bit; six of 1,225
 PICTURES_WORKING = 384 * MB  # a tower reads all tiles of a picture at once; from the shapes of a CLIP-L with 1,226 positions
 QWEN_PICTURES_WORKING = 768 * MB  # measured: 372 MB for a picture of 1,280 positions and 749 MB for 4,096, at Qwen2.5-VL's widths, bfloat16
 EMBEDDING_WORKING = 320 * MB  # measured: 210 MB for 8 pictures in a CLIP-L, and some 100 for one of 16 megapixels while it is prepared
@@ -153,10 +154,10 @@ def painter_dtype(path: Path, device: str) -> str:
 
 
 def _seeing(spec: ModelSpec, config: Mapping[str, Any]) -> int:
-    """What looking takes: Qwen's read a picture as one, as large as it is allowed to be; the others in squares."""
+    """What looking takes, and what is kept of it: Qwen's read a picture as one, as large as it is allowed to be; the others in squares."""
     if "image" not in spec.capabilities:
         return 0
-    return QWEN_PICTURES_WORKING if _QWEN_VL.match(str(config.get("model_type") or spec.id)) else PICTURES_WORKING
+    return SEEN_BYTES + (QWEN_PICTURES_WORKING if _QWEN_VL.match(str(config.get("model_type") or spec.id)) else PICTURES_WORKING)
 
 
 def _resolved(asked: str, native: str, device: str) -> str:

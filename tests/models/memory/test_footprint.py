@@ -20,6 +20,7 @@ from models.memory.footprint import (
     PAINTED_PIXEL,
     PICTURES_WORKING,
     QWEN_PICTURES_WORKING,
+    SEEN_BYTES,
     SLACK,
     TORCH_WORKING,
 )
@@ -75,9 +76,9 @@ def test_weights_move_only_where_a_gpu_is_too_small_for_whole_ones() -> None:
 def test_pictures_take_more() -> None:
     seeing = ModelSpec("s", "transformers_local", (), capabilities=frozenset({"image"}), parameters=GB, cache_bytes=1, context=1)
     blind = ModelSpec("b", "transformers_local", (), parameters=GB, cache_bytes=1, context=1)
-    assert footprint.need(seeing, None).working - footprint.need(blind, None).working == PICTURES_WORKING
+    assert footprint.need(seeing, None).working - footprint.need(blind, None).working == SEEN_BYTES + PICTURES_WORKING
     qwen = replace(seeing, id="qwen2.5-vl-3b-instruct")
-    assert footprint.need(qwen, None).working - footprint.need(blind, None).working == QWEN_PICTURES_WORKING
+    assert footprint.need(qwen, None).working - footprint.need(blind, None).working == SEEN_BYTES + QWEN_PICTURES_WORKING
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_how_a_model_sees_is_read_from_its_config(tmp_path: Path, kind: str, tex
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
     seeing = ModelSpec("s", "transformers_local", (), capabilities=frozenset({"image"}), parameters=GB, cache_bytes=1, context=1)
     blind = replace(seeing, capabilities=frozenset())
-    assert footprint.need(seeing, tmp_path).working - footprint.need(blind, tmp_path).working == working
+    assert footprint.need(seeing, tmp_path).working - footprint.need(blind, tmp_path).working == SEEN_BYTES + working
 
 
 def test_endpoints_need_nothing() -> None:
