@@ -5,6 +5,7 @@ A view is a dict; a place that is not in it stays as it is.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,11 +19,13 @@ from demos.tab import App
 from demos.turns import Conversation
 from models.registry import Registry
 from shared.engine import ModelSpec, Progress
+from shared.errors import BadRequest, DemoError
 from shared.events import PromptProgress
 from shared.loose_json import is_text
 from shared.messages import Message
 from shared.settings import Settings
 
+logger = logging.getLogger(__name__)
 View = dict[str, Any]
 NOTHING: Mapping[str, Any] = {}
 SAVED_CHARACTERS = 1_000_000  # of a conversation in the browser's storage; older turns stay in the page until it is closed
@@ -169,3 +172,13 @@ def where(spec: ModelSpec, settings: Settings, t: Strings) -> str:
     if spec.backend == "openai_remote":
         return t("chat.subline_endpoint", host=urlsplit(spec.sources[0].ref).netloc)
     return t("chat.subline_public" if settings.public else "chat.subline")
+
+
+def refusal(error: DemoError | None, t: Strings, settings: Settings) -> str:
+    """What a press on the page is answered with where it failed, in one line; None is an error of ours."""
+    if isinstance(error, BadRequest):
+        return f"{error.cause} {error.remedy}"
+    if error is not None and not settings.trusted:
+        logger.warning("%s %s", error.one_line(), error.log)  # the visitor is told that the log says why
+    card = render.error_card(error, t, kept=False, whole=settings.trusted)
+    return f"{card['cause']}. {card['remedy']}"

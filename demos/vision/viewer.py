@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from demos import render
 from demos.pictures.fetch import Fetch
 from demos.pictures.images import Added
 from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
-from demos.view import writable
+from demos.view import refusal, writable
 from demos.vision import cost, pdf
 from demos.vision.cost import Cost
 from demos.vision.desk import Desk
@@ -76,22 +75,14 @@ class Viewer:
                 raise BadRequest("This conversation is not open any more.", "Reload the page.")
             found = done(desk)
         except DemoError as error:
-            found["error"] = self._error(error, t)
+            found["error"] = refusal(error, t, self._app.settings)
         except Exception:  # the page's outermost edge, as for a turn
             logger.exception("the pictures failed")
-            found["error"] = self._error(None, t)
+            found["error"] = refusal(None, t, self._app.settings)
         if desk is not None:
             found |= self._desk(desk, asked, t)
         shown: dict[str, Any] = writable(found)
         return shown
-
-    def _error(self, error: DemoError | None, t: Strings) -> str:
-        if isinstance(error, BadRequest):
-            return f"{error.cause} {error.remedy}"
-        if error is not None and not self._app.settings.trusted:
-            logger.warning("%s %s", error.one_line(), error.log)  # the visitor is told that the log says why
-        card = render.error_card(error, t, kept=False, whole=self._app.settings.trusted)
-        return f"{card['cause']}. {card['remedy']}"
 
     def _desk(self, desk: Desk, asked: Asked, t: Strings) -> dict[str, Any]:
         draft, opened = desk.draft, desk.pdf

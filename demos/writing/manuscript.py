@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from demos.pictures.images import Pictures
-from demos.writing.article import MOST_TEXT, Article
+from demos.writing.article import Article
 from demos.writing.binding import Begun, bound, rebound
 from demos.writing.draft import Draft, Stage
 from demos.writing.events import (
@@ -36,7 +36,7 @@ from demos.writing.events import (
 from demos.writing.record import Call, Record
 from demos.writing.sources.looked import Looked
 from demos.writing.sources.source import Own
-from demos.writing.task import Task
+from demos.writing.task import MOST_MATERIAL, Task
 from demos.writing.versions import Left, Versions
 from shared.engine import Cancel, Progress
 from shared.errors import BadRequest
@@ -175,9 +175,9 @@ class Manuscript:
             others = tuple(one for one in self.materials if one.name != material.name)
             if len(others) >= MOST_MATERIALS:
                 raise BadRequest(f"There are {MOST_MATERIALS} texts already.", "Remove some first.")
-            if len(material.text) > MOST_TEXT:
-                cause = f"{material.name} has {len(material.text):,} characters; {MOST_TEXT:,} are taken."
-                raise BadRequest(cause, "Give the parts that matter.")
+            size = sum(len(one.text) for one in (*others, material))
+            if size > MOST_MATERIAL:
+                raise BadRequest(f"The texts would have {size:,} characters; {MOST_MATERIAL:,} are taken.", "Give the parts that matter.")
             self.materials = (*others, material)
             self.at += 1
 

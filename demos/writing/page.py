@@ -18,13 +18,14 @@ from demos.strings import Strings
 from demos.tab import App
 from demos.view import writable
 from demos.writing import edits, pictures, shown
-from demos.writing.article import TOP, Article, Candidate, Credit
+from demos.writing.article import TOP, Article, Candidate, one_line
 from demos.writing.brought import brought
 from demos.writing.draft import Stage, Writers
 from demos.writing.export.formats import Exported, exported
 from demos.writing.manuscript import Manuscript
 from demos.writing.prompts import Edit
 from demos.writing.runs import Runs
+from demos.writing.sources.own import candidate_of
 from demos.writing.sources.source import Around
 from demos.writing.task import Task, brief_of, text_of
 from demos.writing.versions import Versions
@@ -102,12 +103,7 @@ class Page:
 
     def refusal(self, error: DemoError | None, t: Strings) -> str:
         """What is said of an error; None is one of ours."""
-        if isinstance(error, BadRequest):
-            return f"{error.cause} {error.remedy}"
-        if error is not None and not self._app.settings.trusted:
-            logger.warning("%s %s", error.one_line(), error.log)  # the visitor is told that the log says why
-        card = render.error_card(error, t, kept=False, whole=self._app.settings.trusted)
-        return f"{card['cause']}. {card['remedy']}"
+        return view.refusal(error, t, self._app.settings)
 
     # Runs.
 
@@ -192,8 +188,13 @@ class Page:
         own = next((one for one in manuscript.own if one.image.sha256 == asked.get("picture")), None)
         if own is None:
             raise BadRequest("That picture is not there any more.", "Add it again.")
-        candidate = Candidate(own.image.sha256, own.image.width, own.image.height, "", Credit.of(title=own.name))
-        manuscript.edit("put", lambda article: edits.put(article, number(asked, "id"), candidate))
+
+        def change(article: Article) -> Article:
+            found = candidate_of(own, article.language)
+            shown = Candidate(found.image.sha256, found.image.width, found.image.height, one_line(found.alt), found.credit)
+            return edits.put(article, number(asked, "id"), shown)
+
+        manuscript.edit("put", change)
 
     def _move_picture(self, manuscript: Manuscript, asked: Asked) -> None:
         manuscript.edit("move_picture", lambda article: picture_moved(article, number(asked, "id"), number(asked, "by")))

@@ -10,7 +10,7 @@ import pytest
 
 from demos.pictures.images import Pictures
 from demos.writing import edits
-from demos.writing.article import MOST_TEXT, Article
+from demos.writing.article import Article
 from demos.writing.draft import Brief, Candidate, Draft, Writers
 from demos.writing.events import (
     Captioned,
@@ -27,7 +27,7 @@ from demos.writing.events import (
 )  # fmt: skip
 from demos.writing.manuscript import GONE_SECONDS, MOST_MATERIALS, MOST_OWN, MOST_TOLD, Manuscript, Material, Run
 from demos.writing.sources.source import Own
-from demos.writing.task import Task
+from demos.writing.task import MOST_MATERIAL, Task
 from demos.writing.versions import Versions
 from shared.errors import BadRequest
 from shared.messages import Image
@@ -134,8 +134,8 @@ def test_materials_have_their_limits_and_a_newer_file_takes_the_place_of_the_old
         manuscript.bring_text(Material("more.txt", "a"))
     manuscript.bring_text(Material("0.txt", "b"))
     assert len(manuscript.materials) == MOST_MATERIALS and manuscript.materials[-1] == Material("0.txt", "b")
-    with pytest.raises(BadRequest, match="200,001 characters"):
-        manuscript.bring_text(Material("0.txt", "x" * (MOST_TEXT + 1)))
+    with pytest.raises(BadRequest, match="100,020 characters"):
+        manuscript.bring_text(Material("0.txt", "x" * (MOST_MATERIAL + 1)))
     manuscript.leave_out("0.txt")
     manuscript.leave_out("nobody.txt")
     assert len(manuscript.materials) == MOST_MATERIALS - 1
