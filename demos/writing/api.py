@@ -17,12 +17,14 @@ from demos import components, streaming
 from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
-from demos.writing import page, shown
+from demos.writing import shown
 from demos.writing.brought import own_name
+from demos.writing.choices import task_of
 from demos.writing.draft import Draft
 from demos.writing.events import WritingEvent
 from demos.writing.export.formats import exported
 from demos.writing.manuscript import Manuscript
+from demos.writing.page import reader
 from demos.writing.pictures import SOURCES
 from demos.writing.runs import Runs
 from demos.writing.sources.source import Own
@@ -97,7 +99,7 @@ def _known(sources: Any) -> list[str]:
 
 def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, Any], cancel: Cancel) -> Iterator[str]:
     """What is done so far, each time that it is more."""
-    task = page.task_of(app, form, manuscript)
+    task = task_of(app, form, manuscript)
     run = manuscript.begin("written", Draft(), task=task, cancel=cancel)
     work = runs.composed(manuscript, task, run)
 
@@ -111,7 +113,7 @@ def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, An
 
     t, told = Strings("en"), ""
     for _ in streaming.batches(heard, cancel, SECONDS):
-        bar = shown.stages(manuscript.growing(), run.draft, run, t)
+        bar = shown.stages(manuscript.growing(), manuscript.draft, run, t)
         now = "; ".join(f"{one['id']} {one['state']} {one['count']}".strip() for one in bar if one["state"] != "todo")
         if now != told:
             told = now
@@ -126,7 +128,7 @@ def _end(app: App, manuscript: Manuscript) -> str:
 
 def _files(manuscript: Manuscript, folder: Path) -> list[str]:
     """Written whole, in one folder. Raises `BadRequest` where the model wrote nothing."""
-    article, read = manuscript.article, page.reader(manuscript)
+    article, read = manuscript.article, reader(manuscript)
     if article is None:
         raise BadRequest("No article was written.", "Ask again, or choose another model.")
     paths = []

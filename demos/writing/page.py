@@ -6,34 +6,30 @@ What a page sends is checked here; a manuscript is found by the key that only it
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from demos import render, view
-from demos.components import MARKS
+from demos import view
 from demos.pictures.shelf import Shelf
 from demos.strings import Strings
 from demos.tab import App
 from demos.view import writable
-from demos.writing import edits, pictures, shown
+from demos.writing import edits, shown
 from demos.writing.article import TOP, Article, Candidate, one_line
 from demos.writing.brought import brought
-from demos.writing.draft import Stage, Writers
+from demos.writing.choices import choices, task_of
+from demos.writing.draft import Stage
 from demos.writing.export.formats import Exported, exported
 from demos.writing.manuscript import Manuscript
 from demos.writing.prompts import Edit
 from demos.writing.runs import Runs
 from demos.writing.sources.own import candidate_of
-from demos.writing.sources.source import Around
-from demos.writing.task import Task, brief_of, text_of
+from demos.writing.task import Task, text_of
 from demos.writing.versions import Versions
-from shared.engine import ModelSpec
 from shared.errors import BadRequest, DemoError
 
 logger = logging.getLogger(__name__)
-LOOKED_AT = 6  # of the writer's own pictures, by a model that sees, before it writes
 Asked = Mapping[str, Any]
 Press = Callable[[Manuscript, Asked], dict[str, Any] | None]
 
@@ -217,48 +213,8 @@ class Page:
         self._shelf.open(key)
         return {"new_key": key}
 
-    # What can be chosen.
-
     def _choices(self, manuscript: Manuscript, asked: Asked) -> dict[str, Any]:
-        t = Strings(asked["lang"])
-        registry = self._app.registry
-        around = Around(manuscript.pictures, registry, self._runs.fetch, manuscript.own, text_of(asked, "painter"))
-        sources = [
-            {"id": source, "name": t(f"writing.source_{source}"), "lacks": t(lacks) if lacks else ""}
-            for source, lacks in pictures.available(around)
-        ]
-        return {
-            "models": [_choice(registry.state(spec.id), spec, t) for spec in registry.specs("text")],
-            "eyes": [_choice(registry.state(spec.id), spec, t) for spec in eyes(self._app)],
-            "painters": [_choice(registry.state(spec.id), spec, t) for spec in registry.specs("draw")],
-            "sources": sources, "default_sources": list(pictures.DEFAULT), "start": self._app.start_model,
-        }  # fmt: skip
-
-
-def task_of(app: App, form: Asked, manuscript: Manuscript) -> Task:
-    """Raises `BadRequest` for a form that cannot be, and `UnknownModel`."""
-    if form.get("seed") in (None, ""):
-        form = {**form, "seed": secrets.randbelow(2**32)}  # so that the record says which it was
-    model = app.registry.spec(text_of(form, "model") or app.start_model)
-    looks = "image" in model.capabilities
-    images = tuple(one.image for one in manuscript.own[:LOOKED_AT]) if looks else ()
-    brief = brief_of(form, images, tuple(one.text for one in manuscript.materials))
-    if "text" not in model.capabilities:
-        raise BadRequest(f"{model.id} does not write.", "Choose a model that writes texts.")
-    chosen, painter = text_of(form, "eyes"), text_of(form, "painter")
-    if chosen and all(spec.id != chosen for spec in eyes(app)):
-        raise BadRequest(f"{chosen[:80]} does not choose pictures.", "Choose a model that sees.")
-    if painter and all(spec.id != painter for spec in app.registry.specs("draw")):
-        raise BadRequest(f"{painter[:80]} does not draw.", "Choose a model that draws, or none.")
-    sources = form.get("sources")
-    known = [source.id for source in pictures.SOURCES]
-    wanted = tuple(one for one in known if one in sources) if isinstance(sources, list | tuple) else pictures.DEFAULT
-    return Task(brief, Writers(model.id, chosen), wanted, painter)
-
-
-def eyes(app: App) -> list[ModelSpec]:
-    """The models that can be shown candidates and asked for one; image-facts reports and answers nothing."""
-    return [spec for spec in app.registry.specs("image") if spec.backend != "image_facts"]
+        return choices(self._app, self._runs.fetch, manuscript, text_of(asked, "painter"), Strings(asked["lang"]))
 
 
 def reader(manuscript: Manuscript) -> Callable[[str], bytes | None]:
@@ -298,8 +254,3 @@ def number(asked: Asked, name: str) -> int:
 
 def _known(app: App, model: Any) -> str:
     return next((spec.id for spec in app.registry.specs("text") if spec.id == model), "")
-
-
-def _choice(state: str, spec: ModelSpec, t: Strings) -> dict[str, Any]:
-    mark = t(MARKS[state]) if state in MARKS else render.size(spec.size_bytes)
-    return {"id": spec.id, "words": f"{spec.id} · {mark}", "here": state in MARKS}
