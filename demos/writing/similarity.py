@@ -1,7 +1,8 @@
 """How much the words of some texts are those of a query: Okapi BM25 over Latin words and pairs of Chinese characters.
 
 Knows no meaning: another language or another word for the same thing scores nothing. Where a model that embeds texts is there,
-it takes this one's place. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with k1 1.2 and b 0.75.
+it takes this one's place (`demos.writing.embedded`).
+Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with k1 1.2 and b 0.75.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Similarity(Protocol):
     name: str
 
     def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """One for each of `texts`: the higher, the nearer."""
+        """One for each of `texts`: the higher, the nearer. May need a lease: whoever asks holds none. Raises `DemoError` where it cannot
+        say, and `Cancelled`."""
         ...
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from demos.writing.article import Credit, Language, one_line
+from demos.writing.at_hand import at_hand, embedder_at_hand
 from demos.writing.draft import Candidate
 from demos.writing.sources.ranking import Known, fits, name_words
 from demos.writing.sources.source import Around, Own, Wanted
@@ -26,7 +27,6 @@ from shared.messages import Image
 
 log = logging.getLogger(__name__)
 FACTS_BACKEND = "image_facts"
-AT_HAND = ("busy", "ready", "on disk")
 LOOK_SECONDS = 90.0  # of looking, for one place; what is left is looked at for the next one
 LONGEST_TOLD = 300  # characters of what was read in a picture, for those who choose without seeing
 BY_THE_WRITER: dict[Language, str] = {"en": "The author's own picture", "zh": "作者提供"}
@@ -61,7 +61,7 @@ class OwnPictures:
     def _look(self, cancel: Cancel) -> None:
         """Find the words of those that were not looked at."""
         images = [one.image for one in self._around.own if one.image.sha256 not in self._looked.words]
-        spec = self._model(lambda spec: spec.backend == FACTS_BACKEND)
+        spec = at_hand(self._around.registry, lambda spec: spec.backend == FACTS_BACKEND, self._looked.failed)
         if not images or spec is None:
             return
         until = time.monotonic() + self.look_seconds
@@ -83,7 +83,7 @@ class OwnPictures:
 
     def _likeness(self, wanted: Wanted, cancel: Cancel) -> Mapping[str, float]:
         """How near each picture is to the caption, by a model that embeds both and knows the language; nothing where there is none."""
-        spec = self._model(lambda spec: "embed" in spec.capabilities and (not spec.languages or wanted.language in spec.languages))
+        spec = embedder_at_hand(self._around.registry, wanted.language, self._looked.failed)
         if spec is None:
             return {}
         vectors, images = self._looked.vectors, [one.image for one in self._around.own]
@@ -98,12 +98,6 @@ class OwnPictures:
             return {}
         near = {image.sha256: vectors[spec.id, image.sha256] for image in images}
         return {sha256: sum(a * b for a, b in zip(caption, vector, strict=True)) for sha256, vector in near.items() if vector}
-
-    def _model(self, suits: Callable[[ModelSpec], bool]) -> ModelSpec | None:
-        """The first model that suits, is on this machine, and has not failed here."""
-        registry = self._around.registry
-        near = (spec for spec in registry.specs() if suits(spec) and spec.id not in self._looked.failed)
-        return next((spec for spec in near if registry.state(spec.id) in AT_HAND), None)
 
     def _give_up(self, spec: ModelSpec, error: DemoError) -> None:
         log.warning("The writer's own pictures are ranked without %s. %s", spec.id, error.one_line())
