@@ -1,29 +1,82 @@
-"""The article as a file: `GET /puyu/writing/<key>/export/<format>`. Knows no component; who has not the key gets nothing."""
+"""The article as a file: `GET /puyu/writing/<key>/export/<format>`. Knows no component; who has not the key gets nothing.
+
+Few are made at once, by threads of their own: nobody's pictures wait for somebody's PDF. One that nobody waits for any more is given up.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from demos.pictures.serving import FETCHES
+from demos.pictures.shelf import Shelf
 from demos.strings import strings_for
-from demos.writing.page import Page
-from shared.errors import DemoError
+from demos.writing.export.formats import Exported, exported
+from demos.writing.manuscript import Manuscript
+from demos.writing.page import Page, reader
+from shared.engine import Cancel, Cancelled
+from shared.errors import BadRequest, DemoError
 from shared.settings import Settings
 
+AT_ONCE, SECONDS = 2, 120.0  # exports that are made at once; how long one may take, its turn waited for included
+LOOK = 0.5  # seconds between two looks at whether the caller is still there
+EXPORTS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="exports")
 
-def export_route(page: Page, settings: Settings) -> BaseRoute:
+
+def export_route(page: Page, shelf: Shelf[Manuscript], settings: Settings, *, seconds: float = SECONDS) -> BaseRoute:
     async def export(request: Request) -> Response:
         key, format = request.path_params["key"], request.path_params["format"]
+        cancel = Cancel()
         try:
-            made = await asyncio.get_running_loop().run_in_executor(FETCHES, page.export, key, format)
+            async with _watched(request, cancel, seconds):
+                made = await asyncio.get_running_loop().run_in_executor(EXPORTS, export_of, shelf, key, format, cancel)
+        except Cancelled:
+            slow = BadRequest(f"Writing the file took more than {seconds:.0f} seconds.", "Try again later, or take another format.")
+            return JSONResponse({"refused": page.refusal(slow, strings_for(request, settings))}, status_code=409)  # unless nobody is there
         except DemoError as error:
             return JSONResponse({"refused": page.refusal(error, strings_for(request, settings))}, status_code=409)
-        named = f"attachment; filename*=utf-8''{quote(made.name)}"
-        return Response(made.content, media_type=made.media_type, headers={"Content-Disposition": named, "Cache-Control": "no-store"})
+        return _download(made)
 
     return Route("/puyu/writing/{key}/export/{format}", export, methods=["GET"])
+
+
+def export_of(shelf: Shelf[Manuscript], key: str, format: str, cancel: Cancel) -> Exported:
+    """The article with this key. Raises `BadRequest` where there is none, what the format raises, and `Cancelled`."""
+    if cancel.is_set():  # while it waited for its turn
+        raise Cancelled
+    manuscript = shelf.find(key)
+    if manuscript is None or manuscript.article is None:
+        raise BadRequest("There is no article yet.", "Write one first.")
+    return exported(manuscript.article, format, reader(manuscript), cancel)
+
+
+def _download(made: Exported) -> Response:
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(made.name)}", "Cache-Control": "no-store"}
+    if made.missing:
+        headers["X-Missing-Pictures"] = str(made.missing)
+    return Response(made.content, media_type=made.media_type, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def _watched(request: Request, cancel: Cancel, seconds: float) -> AsyncIterator[None]:
+    """`cancel` is set when the caller is gone, and when the time is over."""
+
+    async def watch() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not await request.is_disconnected():
+                    await asyncio.sleep(LOOK)
+        cancel.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        cancel.set()

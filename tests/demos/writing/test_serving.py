@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
+import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -16,6 +20,7 @@ from demos.pictures import serving
 from demos.writing import edits
 from demos.writing.article import Article, Section
 from demos.writing.export.formats import FORMATS
+from demos.writing.export.pdf import BROWSERS
 from demos.writing.serving import export_route
 from shared.settings import Settings
 from tests.demos.writing.articles import picture_file
@@ -27,7 +32,9 @@ Web = tuple[TestClient, Study]
 @pytest.fixture
 def web(study: Callable[..., Study]) -> Iterator[Web]:
     desk, settings = study(), Settings()
-    program = Starlette(routes=[export_route(desk.page, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)])
+    program = Starlette(
+        routes=[export_route(desk.page, desk.shelf, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)]
+    )
     with TestClient(program, raise_server_exceptions=True) as client:
         yield client, desk
 
@@ -98,3 +105,79 @@ def test_another_site_s_page_brings_nothing(web: Web) -> None:
     key, manuscript = desk.open()
     answer = client.post(f"/puyu/writing/{key}?name=a.png", content=picture_file(1), headers={"sec-fetch-site": "cross-site"})
     assert answer.status_code == 403 and manuscript.own == ()
+
+
+def test_pictures_that_are_gone_are_counted_beside_the_file(web: Web) -> None:
+    client, desk = web
+    key = titled(desk, "墨")
+    manuscript = desk.shelf.find(key)
+    assert manuscript is not None
+    own = bring(manuscript, 1)
+    manuscript.edit("put", lambda article: edits.add_picture(article, 2, "图", [edits.Candidate(own.image.sha256, 64, 36)], by="visitor"))
+    assert "x-missing-pictures" not in client.get(f"/puyu/writing/{key}/export/html").headers
+    Path(own.image.path).unlink()
+    assert client.get(f"/puyu/writing/{key}/export/html").headers["x-missing-pictures"] == "1"
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only browser of this machine never ends; the file of its process."""
+    if sys.platform == "win32":
+        pytest.skip("a browser that is a script of the shell")
+    place, told = tmp_path / "bin", tmp_path / "pid"
+    place.mkdir()
+    (place / BROWSERS[0]).write_text(f"#!/bin/sh\necho $$ > {told}.half\n/bin/mv {told}.half {told}\nexec /bin/sleep 600\n")
+    (place / BROWSERS[0]).chmod(0o755)
+    monkeypatch.setenv("PATH", str(place))
+    return told
+
+
+def is_over(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_an_export_that_takes_too_long_is_given_up(study: Callable[..., Study], stuck: Path) -> None:
+    desk = study()
+    route = export_route(desk.page, desk.shelf, Settings(), seconds=2.0)
+    with TestClient(Starlette(routes=[route])) as client:
+        answer = client.get(f"/puyu/writing/{titled(desk, '墨')}/export/pdf")
+    assert answer.status_code == 409 and "more than 2 seconds" in answer.json()["refused"]
+    assert not stuck.exists() or is_over(int(stuck.read_text()))
+
+
+def test_an_export_that_nobody_waits_for_is_given_up(study: Callable[..., Study], stuck: Path) -> None:
+    desk = study()
+    program = Starlette(routes=[export_route(desk.page, desk.shelf, Settings(), seconds=600.0)])
+    path = f"/puyu/writing/{titled(desk, '墨')}/export/pdf"
+
+    async def ask() -> None:
+        begun = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> dict[str, object]:
+            if (message := next(begun, None)) is not None:
+                return message
+            while not stuck.exists():  # it leaves once the browser works
+                await asyncio.sleep(0.02)
+            return {"type": "http.disconnect"}
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            """Nobody reads it."""
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [],
+            "root_path": "",
+        }
+        async with asyncio.timeout(60):
+            await program(scope, receive, send)
+
+    asyncio.run(ask())
+    assert is_over(int(stuck.read_text()))
