@@ -4,6 +4,7 @@ const STAGE = { article: "article", places: "places", captions: "captions", pict
 const heard = make("p", { class: "pz-heard", role: "status" });  // for those who listen: each stage as it begins, and the end
 zone.append(heard, make("p", { id: "writing-hint", hidden: true, text: say("paragraph_actions") }));
 $(".pz-stagebar").setAttribute("aria-label", say("stages"));
+$(".pz-toolbar").after($(".pz-told"));
 let stage = "";
 const speak = () => {
   const now = state.running ? state.stages.find((one) => one.state === "now")?.id ?? stage : "";

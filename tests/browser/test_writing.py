@@ -60,13 +60,18 @@ def test_stop_in_the_text_and_in_the_pictures(desk: Desk, services: Services) ->
     writing = desk("stops")
     writing.write()
     writing.has(FIRST)
+    writing.passage(FIRST).locator(".pz-passage").click(force=True)  # it says that it is not to be pressed now
+    writing.news("Editing waits until the work is done")
     writing.press("Stop")
     writing.rest()
+    writing.news("Stopped. What was written is kept")
+    assert not writing.sheet.locator(".pz-panel").count()  # what was pressed meanwhile does not open later
+    assert writing.page.evaluate("document.activeElement.textContent") == "Continue"
     begun = writing.passages()
     assert begun[0] == TITLE and LAST not in writing.text()
     services.opened.clear()
     try:
-        writing.press("Go on")
+        writing.press("Continue")
         writing.has(LAST)
         assert writing.passages()[:2] == [TITLE, ARTICLE.split("\n\n")[1].replace("*", "")]
         writing.until("document.querySelector('.pz-missing[data-pending]')?.innerText === 'Looking for pictures'", "the search")
@@ -75,7 +80,7 @@ def test_stop_in_the_text_and_in_the_pictures(desk: Desk, services: Services) ->
     finally:
         services.opened.set()
     assert len(writing.passages()) == PARAGRAPHS and writing.captions()[0]
-    writing.press("Go on")
+    writing.press("Continue")
     writing.finished()
     writing.seen(3)
     assert len(writing.passages()) == PARAGRAPHS
@@ -166,8 +171,11 @@ def test_a_picture_is_changed_in_every_way(desk: Desk) -> None:
     writing.seen(3)
     assert "mine" in credit.inner_text() or first.locator("[aria-pressed=true]").get_attribute("title") == "mine.png"
 
-    first.get_by_role("button", name="Remove").click()
+    first.get_by_role("button", name="Edit").click()
+    first.get_by_role("button", name="Remove picture").click()
     first.get_by_text("No picture here").wait_for()
+    first.get_by_role("button", name="Search").click()
+    first.get_by_role("button", name="Search with these words").wait_for()
     writing.version("Undo")
     writing.seen(3)
 
@@ -178,7 +186,8 @@ def test_a_picture_is_changed_in_every_way(desk: Desk) -> None:
     assert writing.order() != before and writing.order().count("picture") == 3
     writing.version("Undo")
     writing.ordered(*before)
-    writing.figures.first.get_by_role("button", name="Delete").click()
+    writing.figures.first.get_by_role("button", name="Edit").click()
+    writing.figures.first.get_by_role("button", name="Delete this place").click()
     writing.seen(2)
     writing.version("Undo")
     writing.seen(3)
@@ -202,7 +211,7 @@ def test_own_pictures_and_texts_come_by_file_and_by_drop(desk: Desk) -> None:
     writing.figures.nth(1).get_by_role("button", name="Edit").click()
     writing.figures.nth(1).get_by_role("button", name="loaf oven.png").click()
     writing.until(f"document.querySelectorAll('.pz-figure>img')[1].src.includes({json.dumps(loaf)})", "the picture of one's own")
-    writing.page.get_by_role("button", name="Remove picture hands.png").click()
+    writing.page.get_by_role("button", name="Remove hands.png").click()
     writing.own(2, 1)
 
 

@@ -58,7 +58,7 @@ def test_a_server_that_hangs_up_leaves_the_text_and_can_be_gone_on_with(desk: De
     writing.rest()
     assert FIRST in writing.text() and LAST not in writing.text()
     assert card.locator(".pz-card-title").inner_text() and card.locator(".pz-detail").first.inner_text()
-    card.get_by_role("button", name="Go on").click()
+    card.get_by_role("button", name="Continue").click()
     writing.finished()
     writing.seen(3)
     assert len(writing.passages()) == PARAGRAPHS and LAST in writing.text() and not card.is_visible()
@@ -67,14 +67,15 @@ def test_a_server_that_hangs_up_leaves_the_text_and_can_be_gone_on_with(desk: De
 def test_an_empty_instruction_and_numbers_that_cannot_be_are_told(desk: Desk) -> None:
     writing = desk("plain")
     writing.press("Write")
-    writing.news("Say first what is to be written.")
+    writing.news("Say what to write first")
     assert writing.page.evaluate(f"{FOCUSED}.id") == "writing-instruction"
     writing.page.locator("#writing-instruction").fill("Bread")
-    writing.page.locator("#writing-pictures").fill("51")
-    writing.press("Write")
-    writing.news("50")
+    pictures = writing.page.locator("#writing-pictures")
+    for typed, taken in (("51", "50"), ("-3", "0"), ("2.6", "3"), ("", "")):
+        pictures.fill(typed)
+        pictures.press("Tab")
+        assert pictures.input_value() == taken
     writing.more()
-    writing.page.locator("#writing-pictures").fill("")
     writing.page.locator("#writing-materials").fill("x" * 100_001)
     writing.press("Write")
     writing.news("The material has 100,001 characters; 100,000 are taken.")
