@@ -14,11 +14,16 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import PIL.Image
+
+from demos.pictures.intake import BROKEN, Limits
 from demos.writing.article import MOST_PICTURES, Article
 from demos.writing.saved import MOST_BYTES, loads
 from shared.errors import BadRequest
 
 MOST_FILE, MOST_FILES = 30 << 20, 256 << 20  # bytes of one picture, of all of them
+MOST_PIXELS, MOST_PIXELS_IN_ALL = Limits().kept, 400_000_000  # of one picture, as none is kept larger; of all of them
+_SCAN, MOST_SCANS = b"\xff\xda", 8  # what begins one in a JPEG, and how many there may be by chance
 _PICTURE = re.compile(r"pictures/picture-\d{2,3}\.(?:png|jpg)")
 _BROKEN = (
     zipfile.BadZipFile,
@@ -59,14 +64,30 @@ def _from_zip(file: zipfile.ZipFile) -> Reopened:
         raise BadRequest("This is no saved article: there is no article.json in the zip.", _REMEDY)
     article = loads(_read(file, entries["article.json"], MOST_BYTES))
     wanted = {one.sha256 for picture in article.pictures for one in picture.candidates}
-    left, found = MOST_FILES, dict[str, bytes]()
+    left, pixels, found = MOST_FILES, MOST_PIXELS_IN_ALL, dict[str, bytes]()
     for entry in [entry for name, entry in entries.items() if _PICTURE.fullmatch(name)][:MOST_PICTURES]:
         content = _read(file, entry, min(MOST_FILE, left))
         left -= len(content)
         name = hashlib.sha256(content).hexdigest()
-        if name in wanted:
+        if name in wanted and name not in found:
             found[name] = content
+            pixels -= _pixels(content, entry.filename)
+            if pixels < 0:
+                raise BadRequest(f"This is no saved article: its pictures have more than {MOST_PIXELS_IN_ALL:,} pixels.", _REMEDY)
     return Reopened(article, found)
+
+
+def _pixels(content: bytes, name: str) -> int:
+    """How many its header says, with none of them read. Raises `BadRequest` for what this program does not write: another kind of file, a
+    larger picture, a JPEG that goes over its pixels again and again."""
+    try:
+        with PIL.Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+            pixels, scans = picture.width * picture.height, content.count(_SCAN) if picture.format == "JPEG" else 0
+    except BROKEN:
+        pixels, scans = 0, 0
+    if not 0 < pixels <= MOST_PIXELS or scans > MOST_SCANS:
+        raise BadRequest(f"This is no saved article: {name} in the zip is no picture that this program wrote.", _REMEDY)
+    return pixels
 
 
 def _read(file: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
