@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,15 @@ from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError
 
 SECONDS = 0.5  # between two reports
+AT_ONCE = 4  # calls; others wait in Gradio's queue
+LONGEST = 30 * 60.0  # seconds of a call, whoever waits for it: Gradio does not tell of a caller who reads nothing of the answer
+STILL_THERE = 10.0  # seconds between two signs that a call is under way
 FILES = ("json", "html", "zip")
 
 
-def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
-    """Declare the endpoint on the page being built; its components are seen by no visitor, and check that files are uploads."""
+def add(app: App, shelf: Shelf[Manuscript], runs: Runs, *, longest: float = LONGEST) -> None:
+    """Declare the endpoint on the page being built; its components are seen by no visitor, and check that files are uploads.
+    After `longest` seconds the writing ends, and what there is of the article is handed out."""
 
     def write(
         instruction: str | None, images: list[str] | None = None, pictures: float | None = None, language: str | None = "",
@@ -55,17 +61,20 @@ def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
         folder = Path(tempfile.mkdtemp(prefix="puyu-article-"))
         try:
             manuscript = shelf.open(key)
+            late = _keep(shelf, key, cancel, longest)
             _bring(manuscript, images or [])
             if sources is not None:
                 form["sources"] = _known(sources)
-            for told in _written(app, runs, manuscript, form, cancel):
-                shelf.find(key)  # it is used: no other makes room for itself here
-                yield None, told
-            yield _files(manuscript, folder), _end(app, manuscript)
+            try:
+                for told in _written(app, runs, manuscript, form, cancel):
+                    yield None, told
+            except Cancelled:
+                if not late.is_set():
+                    return
+            what = f"The writing was ended after {longest / 60:g} minutes." if late.is_set() else ""
+            yield _files(manuscript, folder, what), _end(app, manuscript, what)
         except DemoError as error:
             raise components.refusal(error, app.settings) from error
-        except Cancelled:
-            return
         finally:
             cancel.set()
             shelf.remove(key)
@@ -79,7 +88,23 @@ def add(app: App, shelf: Shelf[Manuscript], runs: Runs) -> None:
             gr.Textbox("", label="materials"), gr.Number(None, label="seed", precision=0),
         ]  # fmt: skip
         outputs = [gr.File(file_count="multiple", label="files"), gr.Textbox(label="progress")]
-        gr.Button().click(write, inputs, outputs, api_name="write")
+        gr.Button().click(write, inputs, outputs, api_name="write", concurrency_limit=AT_ONCE, concurrency_id="write")
+
+
+def _keep(shelf: Shelf[Manuscript], key: str, cancel: Cancel, longest: float) -> threading.Event:
+    """In a thread, until `cancel` is set: no other makes room for itself on the shelf here. After `longest` seconds what is returned
+    is set, and `cancel`."""
+    late, until = threading.Event(), time.monotonic() + longest
+
+    def watch() -> None:
+        while not cancel.wait(max(0.0, min(STILL_THERE, until - time.monotonic()))):
+            shelf.find(key)
+            if time.monotonic() >= until:
+                late.set()
+                cancel.set()
+
+    threading.Thread(target=watch, name="write", daemon=True).start()
+    return late
 
 
 def _bring(manuscript: Manuscript, images: Sequence[str]) -> None:
@@ -121,16 +146,16 @@ def _written(app: App, runs: Runs, manuscript: Manuscript, form: Mapping[str, An
     manuscript.end(run)
 
 
-def _end(app: App, manuscript: Manuscript) -> str:
+def _end(app: App, manuscript: Manuscript, late: str) -> str:
     told = (shown.told(one, Strings("en"), whole=app.settings.trusted) for one in manuscript.told)
-    return "\n".join(dict.fromkeys(["done", *told]))
+    return "\n".join(dict.fromkeys(["done", *filter(None, [late]), *told]))
 
 
-def _files(manuscript: Manuscript, folder: Path) -> list[str]:
+def _files(manuscript: Manuscript, folder: Path, late: str) -> list[str]:
     """Written whole, in one folder. Raises `BadRequest` where the model wrote nothing."""
     article, read = manuscript.article, reader(manuscript)
     if article is None:
-        raise BadRequest("No article was written.", "Ask again, or choose another model.")
+        raise BadRequest(f"{late} No article was written.".strip(), "Ask again, or choose another model.")
     paths = []
     for format in FILES:
         path = folder / f"article.{format}"
