@@ -89,7 +89,7 @@ const drawOwn = () => {
   owned = state.own.length;
   const box = $(".pz-own");
   if (!box || !changed("own", key, state.own, state.materials)) return;
-  const at = [...box.querySelectorAll("button")].indexOf(document.activeElement);
+  const at = [...box.querySelectorAll("button")].indexOf(document.activeElement), held = document.activeElement.ariaLabel;
   const remove = (name, words) => make("button", { type: "button", class: "pz-remove", "aria-label": say("leave_out", { name: words }),
     title: say("leave_out", { name: words }), text: "×", on: { click: () => ask({ do: "leave_out", name }) } });
   box.replaceChildren(
@@ -98,7 +98,7 @@ const drawOwn = () => {
       make("span", { text: say("words", { n: one.length.toLocaleString() }) }), remove(one.name, one.name))),
   );
   const left = [...box.querySelectorAll("button")];
-  if (at >= 0) (left[Math.min(at, left.length - 1)] ?? box.nextElementSibling.querySelector("button")).focus();
+  if (at >= 0) (left.find((one) => one.ariaLabel === held) ?? left[Math.min(at, left.length - 1)] ?? box.nextElementSibling.querySelector("button")).focus();
 };
 
 const start = () => {
