@@ -29,7 +29,7 @@ from tests.no_files import NoFiles
 
 SLOW = dataclasses.replace(READS, id="slow", options={"replies": ["Bees live in hives.\n\n" * 9000], "delay": 0.02})
 MUTE = dataclasses.replace(READS, id="mute")
-CALL = ("Bees", None, 1, "en", "", "", "", [], "", "", "", 1)
+CALL: tuple[Any, ...] = ("Bees", None, 1, "en", "", "", "", [], "", "", "", 1)
 
 
 class Room:

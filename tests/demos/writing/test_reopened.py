@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from demos.writing import edits
 from demos.writing import reopened as reopening
-from demos.writing.article import Article, Section
+from demos.writing.article import Article, Candidate, Section
 from demos.writing.export.formats import exported
 from demos.writing.reopened import reopened
 from demos.writing.saved import dumps
@@ -112,7 +112,7 @@ def test_pictures_get_the_names_that_they_have_now() -> None:
 
 def with_pictures(*files: bytes) -> bytes:
     """A zip of an article that has these for the candidates of one place."""
-    found = [edits.Candidate(hashlib.sha256(content).hexdigest(), 4, 3) for content in files]
+    found = [Candidate(hashlib.sha256(content).hexdigest(), 4, 3) for content in files]
     article = edits.add_picture(Article("zh", (Section(1, "paragraph", "文"),), last_key=1), 1, "图", found, by="visitor")
     named = [(f"pictures/picture-{number:02d}.png", content) for number, content in enumerate(files, 1)]
     return zipped([("article.json", dumps(article).encode()), *named])
