@@ -15,6 +15,7 @@ from demos.writing import compose, edits, rewording
 from demos.writing.article import Article, one_line
 from demos.writing.binding import Begun, unbound
 from demos.writing.draft import Candidate, Draft, Finder, Slot, Stage, Tell
+from demos.writing.embedded import similarity_for
 from demos.writing.events import Reworded, WritingEvent
 from demos.writing.manuscript import Manuscript, Run
 from demos.writing.pictures import SourceFinder
@@ -117,7 +118,10 @@ class Runs:
         """What is left of the run's draft, to be done in a thread."""
         around = Around(manuscript.pictures, self._registry, self.fetch, manuscript.own, task.painter, task.brief.seed, manuscript.looked)
         finder = Unseen(SourceFinder(around, task.sources), frozenset(seen))
-        return compose.work(self._registry, task.brief, task.writers, finder, run.draft or Draft(), cancel=run.cancel)
+        near = similarity_for(self._registry, task.brief.language, run.cancel)
+        return compose.work(
+            self._registry, task.brief, task.writers, finder, run.draft or Draft(), cancel=run.cancel, similarity=near
+        )  # fmt: skip
 
     def _compose(self, manuscript: Manuscript, task: Task, run: Run, *, seen: Sequence[str] = ()) -> None:
         _start(manuscript, run, lambda emit: self.composed(manuscript, task, run, seen=seen)(emit))
