@@ -27,6 +27,7 @@ from demos.writing.runs import Runs
 from demos.writing.sources.own import candidate_of
 from demos.writing.task import Task, text_of
 from demos.writing.versions import Versions
+from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,14 @@ class Page:
         """A file: a picture of the writer's own, a text to be used, or a saved article."""
         return self._told({"key": key}, t, lambda manuscript: brought(manuscript, content, name))
 
-    def export(self, key: str, format: str) -> Exported:
+    def export(self, key: str, format: str, cancel: Cancel | None = None) -> Exported:
         """The article as a file. Raises `BadRequest` where there is none, and what the format raises."""
+        if cancel is not None and cancel.is_set():  # while it waited for its turn
+            raise Cancelled
         manuscript = self._shelf.find(key)
         if manuscript is None or manuscript.article is None:
             raise BadRequest("There is no article yet.", "Write one first.")
-        return exported(manuscript.article, format, reader(manuscript))
+        return exported(manuscript.article, format, reader(manuscript), cancel)
 
     def _told(self, asked: Asked, t: Strings, done: Callable[[Manuscript], dict[str, Any]]) -> dict[str, Any]:
         manuscript = self._shelf.find(str(asked.get("key")))

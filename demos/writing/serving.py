@@ -15,11 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from demos.pictures.shelf import Shelf
 from demos.strings import strings_for
-from demos.writing.export.formats import Exported, exported
-from demos.writing.manuscript import Manuscript
-from demos.writing.page import Page, reader
+from demos.writing.export.formats import Exported
+from demos.writing.page import Page
 from shared.engine import Cancel, Cancelled
 from shared.errors import BadRequest, DemoError
 from shared.settings import Settings
@@ -29,13 +27,13 @@ LOOK = 0.5  # seconds between two looks at whether the caller is still there
 EXPORTS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="exports")
 
 
-def export_route(page: Page, shelf: Shelf[Manuscript], settings: Settings, *, seconds: float = SECONDS) -> BaseRoute:
+def export_route(page: Page, settings: Settings, *, seconds: float = SECONDS) -> BaseRoute:
     async def export(request: Request) -> Response:
         key, format = request.path_params["key"], request.path_params["format"]
         cancel = Cancel()
         try:
             async with _watched(request, cancel, seconds):
-                made = await asyncio.get_running_loop().run_in_executor(EXPORTS, export_of, shelf, key, format, cancel)
+                made = await asyncio.get_running_loop().run_in_executor(EXPORTS, page.export, key, format, cancel)
         except Cancelled:
             slow = BadRequest(f"Writing the file took more than {seconds:.0f} seconds.", "Try again later, or take another format.")
             return JSONResponse({"refused": page.refusal(slow, strings_for(request, settings))}, status_code=409)  # unless nobody is there
@@ -44,16 +42,6 @@ def export_route(page: Page, shelf: Shelf[Manuscript], settings: Settings, *, se
         return _download(made)
 
     return Route("/puyu/writing/{key}/export/{format}", export, methods=["GET"])
-
-
-def export_of(shelf: Shelf[Manuscript], key: str, format: str, cancel: Cancel) -> Exported:
-    """The article with this key. Raises `BadRequest` where there is none, what the format raises, and `Cancelled`."""
-    if cancel.is_set():  # while it waited for its turn
-        raise Cancelled
-    manuscript = shelf.find(key)
-    if manuscript is None or manuscript.article is None:
-        raise BadRequest("There is no article yet.", "Write one first.")
-    return exported(manuscript.article, format, reader(manuscript), cancel)
 
 
 def _download(made: Exported) -> Response:

@@ -68,7 +68,7 @@ def build(app: App) -> None:
     app.ends.callback(shelf.close)
     runs = Runs(app.registry, Fetch(offline=app.settings.offline))
     page = Page(app, shelf, runs)
-    app.routes.extend([export_route(page, shelf, app.settings), *serving.routes("/puyu/writing", shelf, page.add, app.settings)])
+    app.routes.extend([export_route(page, app.settings), *serving.routes("/puyu/writing", shelf, page.add, app.settings)])
     WritingTab(app, shelf, page)
     api.add(app, shelf, runs)
 

@@ -33,7 +33,7 @@ Web = tuple[TestClient, Study]
 def web(study: Callable[..., Study]) -> Iterator[Web]:
     desk, settings = study(), Settings()
     program = Starlette(
-        routes=[export_route(desk.page, desk.shelf, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)]
+        routes=[export_route(desk.page, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)]
     )
     with TestClient(program, raise_server_exceptions=True) as client:
         yield client, desk
@@ -142,7 +142,7 @@ def is_over(pid: int) -> bool:
 
 def test_an_export_that_takes_too_long_is_given_up(study: Callable[..., Study], stuck: Path) -> None:
     desk = study()
-    route = export_route(desk.page, desk.shelf, Settings(), seconds=2.0)
+    route = export_route(desk.page, Settings(), seconds=2.0)
     with TestClient(Starlette(routes=[route])) as client:
         answer = client.get(f"/puyu/writing/{titled(desk, '墨')}/export/pdf")
     assert answer.status_code == 409 and "more than 2 seconds" in answer.json()["refused"]
@@ -151,7 +151,7 @@ def test_an_export_that_takes_too_long_is_given_up(study: Callable[..., Study], 
 
 def test_an_export_that_nobody_waits_for_is_given_up(study: Callable[..., Study], stuck: Path) -> None:
     desk = study()
-    program = Starlette(routes=[export_route(desk.page, desk.shelf, Settings(), seconds=600.0)])
+    program = Starlette(routes=[export_route(desk.page, Settings(), seconds=600.0)])
     path = f"/puyu/writing/{titled(desk, '墨')}/export/pdf"
 
     async def ask() -> None:
