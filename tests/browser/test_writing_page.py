@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -196,3 +197,37 @@ def test_a_stage_is_done_again_and_what_was_before_is_kept(desk: Desk) -> None:
     writing.version("Undo")
     writing.has("A bowl of dough on a sunny windowsill")
     assert writing.page.locator(".pz-versions option").count() == 3
+
+
+def test_another_article_is_begun_after_a_second_press(desk: Desk) -> None:
+    writing = desk("plain")
+    writing.written(pictures=0)
+    writing.drop(picture("mine.png", "teal"))
+    writing.own(1)
+    writing.page.get_by_role("button", name="New", exact=True).click()
+    writing.news("Press New again")
+    assert len(writing.passages()) == PARAGRAPHS
+    writing.page.get_by_role("button", name="New", exact=True).click()
+    writing.page.get_by_role("heading", name="Write an illustrated article").wait_for()
+    writing.own(0)
+    assert not writing.sheet.is_visible() and writing.page.locator("#writing-instruction").input_value() == ""
+    writing.until(f"{FOCUSED}.id === 'writing-instruction'", "the hand on the form")
+    writing.written(pictures=0)
+    assert len(writing.passages()) == PARAGRAPHS
+    writing.page.reload()
+    writing.show()
+    writing.has(LAST)
+
+
+def test_of_a_folder_its_pictures_and_texts_are_taken(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "rye.md").write_text("Rye keeps longer.", "utf-8")
+    (tmp_path / "loaf.png").write_bytes(picture("loaf.png", "maroon").content)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "program.bin").write_bytes(b"\0" * 9)
+    writing = desk("plain")
+    with writing.page.expect_file_chooser() as chooser:
+        writing.page.get_by_role("button", name="Add a folder").click()
+    chooser.value.set_files(tmp_path)
+    writing.own(1, 1)
+    assert "program.bin" not in writing.news("broken.png")

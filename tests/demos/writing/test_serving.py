@@ -32,9 +32,7 @@ Web = tuple[TestClient, Study]
 @pytest.fixture
 def web(study: Callable[..., Study]) -> Iterator[Web]:
     desk, settings = study(), Settings()
-    program = Starlette(
-        routes=[export_route(desk.page, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)]
-    )
+    program = Starlette(routes=[export_route(desk.page, settings), *serving.routes("/puyu/writing", desk.shelf, desk.page.add, settings)])
     with TestClient(program, raise_server_exceptions=True) as client:
         yield client, desk
 
