@@ -70,7 +70,7 @@ def _counts(captioned: int, over: int, total: int, placed: bool) -> tuple[str, s
 
 def _slots(article: Article | None, draft: Draft, run: Run | None) -> list[tuple[str, bool]]:
     """Caption, and whether it has its picture or there is none to be had, of each place."""
-    if run is not None:
+    if run is not None and run.draft is not None:
         return [(slot.caption, slot.over) for slot in draft.slots or ()]
     return [(one.caption, one.chosen is not None or not one.candidates) for one in article.pictures] if article else []
 

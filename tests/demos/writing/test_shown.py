@@ -10,11 +10,13 @@ import pytest
 
 from demos.pictures.images import Pictures
 from demos.strings import Strings
+from demos.writing import edits
 from demos.writing.draft import Brief, Draft, Stage, Writers
 from demos.writing.events import Captioned, Chosen, Delta, Found, Placed, Rule, Ruled, SlotFailed, SourceFailed, StageBegun, Written
 from demos.writing.manuscript import Manuscript
 from demos.writing.pictures import SOURCES
 from demos.writing.prompts import Edit
+from demos.writing.sections import pieces
 from demos.writing.shown import pill, shown, told
 from demos.writing.task import Task
 from shared.engine import Progress
@@ -48,6 +50,15 @@ def test_a_stranger_is_told_what_happened_and_not_why() -> None:
         assert "/srv" in told(one, EN, whole=True) and "/srv" not in told(one, EN, whole=False)
         assert EN("error.hidden") in told(one, EN, whole=False)
     assert "3, 4" in told(Ruled("article", None, "material_cut", "3, 4"), EN, whole=False)
+
+
+def test_rewording_changes_no_stage(manuscript: Manuscript) -> None:
+    manuscript.open(edits.add_picture(edits.begun(pieces(ARTICLE), "en"), 2, "A hive"))
+    before = shown(manuscript, EN, whole=True)["stages"]
+    manuscript.begin("reword_expand", None, key=2, model="reads")
+    during = shown(manuscript, EN, whole=True)
+    assert [one["count"] for one in during["stages"]] == [one["count"] for one in before] and before[1]["count"]
+    assert pill(manuscript.run, EN) == {"state": "busy", "name": "reads", "detail": ""}
 
 
 def test_the_stages_of_a_run(manuscript: Manuscript) -> None:
