@@ -18,7 +18,6 @@ from shared.engine import Progress
 from shared.errors import DemoError
 
 BAR = ("article", "places", "captions", "pictures")  # the stages as readers count them
-_PENDING = {"captions": "caption", "candidates": "candidates", "choice": "choice"}
 
 
 def shown(manuscript: Manuscript, t: Strings, *, whole: bool) -> dict[str, Any]:
