@@ -129,16 +129,6 @@ def describe(article: Article, key: int, alt: str) -> Article:
     return _changed(article, replace(picture, candidates=tuple(shown if one is picture.shown else one for one in picture.candidates)))
 
 
-def offer(article: Article, key: int, candidates: Sequence[Candidate]) -> Article:
-    """Other candidates for a place. The picture that is shown stays, as the first of them where it is not among the new ones."""
-    picture = _picture(article, key)
-    kept = () if picture.shown is None or any(one.sha256 == picture.shown.sha256 for one in candidates) else (picture.shown,)
-    offered = _once([*kept, *candidates])
-    shown = picture.shown.sha256 if picture.shown else ""
-    chosen = next((index for index, one in enumerate(offered) if one.sha256 == shown), None)
-    return _changed(article, replace(picture, candidates=offered, chosen=chosen))
-
-
 def swap(article: Article, key: int, sha256: str, by: Choice = "visitor") -> Article:
     """Show another of the candidates. Raises `BadRequest` for one that is none."""
     picture = _picture(article, key)
