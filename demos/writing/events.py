@@ -17,7 +17,7 @@ from shared.events import DoneReason, PromptProgress, ReasoningDelta, Usage
 Reason = Literal["done", "outline", "partial", "cancelled", "failed"]
 Rule = Literal[
     "material_cut", "images_unseen", "failed", "unreadable", "out_of_range", "repeated", "not_open", "too_many", "too_few", "crowded",
-    "no_room", "caption_from_text", "outside_offer",
+    "no_room", "caption_from_text", "outside_offer", "looped",
 ]  # fmt: skip
 
 

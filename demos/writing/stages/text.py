@@ -17,6 +17,7 @@ from shared.messages import Message
 
 OUTLINE_TOKENS = 400
 TOO_SURE, LIVELY, VARIED = 0.5, 0.7, 1.1  # temperatures, and a repetition penalty
+LONGEST_LOOP, LEAST_LOOPED, TURNS = 300, 200, 6  # characters of what is repeated, of all its repetitions; how often it is there at least
 TOKENS: dict[Length, int] = {"": 4096, "short": 640, "medium": 1536, "long": 4096}
 
 
@@ -54,10 +55,26 @@ def article(work: Work) -> None:
         work.emit(reply.asked)
         complete, cut = bool(pieces(begun + reply.text)), reply.cut
     finally:
-        work.emit(Written(begun + "".join(heard), complete, cut))
+        text = begun + "".join(heard)
+        once = without_loop(text) if complete else text
+        if once != text:
+            work.emit(Ruled("article", None, "looped", once[-40:]))
+        work.emit(Written(once, complete, cut))
     if not complete:
         raise BadRequest(f"{work.writers.text} wrote nothing.", "Ask again, or choose another model.")
     work.emit(StageDone("article"))
+
+
+def without_loop(text: str) -> str:
+    """`text` without the end in which it says the same again and again, as small models do until they are stopped: once is kept."""
+    end = len(text.rstrip())
+    for period in range(1, LONGEST_LOOP + 1):
+        first = end
+        while first > period and text[first - 1] == text[first - 1 - period]:
+            first -= 1
+        if end - first >= max(LEAST_LOOPED, (TURNS - 1) * period):
+            return without_loop(text[:first].rstrip())
+    return text
 
 
 def _article(work: Work, asker: Asker, begun: str) -> list[Message]:

@@ -147,6 +147,14 @@ def test_a_few_pictures_are_offered_to_all_and_each_is_used_once() -> None:
 # ---- how many pictures -----------------------------------------------------------------------------------------------------
 
 
+def test_what_a_model_says_without_end_is_kept_once() -> None:
+    looped = f"{ARTICLE}\n\n" + "They wait for spring. " * 60
+    desk = Desk(lambda question: looped if question.stage == "article" else sensible(question), READS)
+    end = desk.write(BEES)
+    assert end.reason == "done" and end.draft.text == f"{ARTICLE}\n\nThey wait for spring."
+    assert [event.why for event in desk.told(Ruled)][:1] == ["looped"]
+
+
 def test_no_pictures_are_no_questions() -> None:
     desk = Desk(sensible)
     end = desk.write(replace(EN, pictures=0))

@@ -17,6 +17,7 @@ from demos.writing.similarity import BM25, words
 from demos.writing.stages.captions import Caption, is_related, of_paragraph, read_begun, read_marked
 from demos.writing.stages.choosing import read_letter
 from demos.writing.stages.places import numbers, open_places, segments, settled
+from demos.writing.stages.text import without_loop
 from tests.demos.writing.replaying import READS, SEES, WRITING, Desk, Question, Shelf, candidate, sensible
 
 TEN = pieces("\n".join(f"This is the text of paragraph {number}." for number in range(10)))
@@ -286,3 +287,33 @@ def test_whatever_the_article_is_it_is_illustrated_or_refused(text: str) -> None
     desk = Desk(lambda question: text if question.stage == "article" else sensible(question))
     end = desk.write(Brief("Bees", pictures=2))
     assert end.reason == ("done" if pieces(text) else "failed")
+
+
+# ---- a model that does not come to an end -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        ("Stars, " * 60, "Stars,"),
+        ("They are the creation of humanity. " * 12, "They are the creation of humanity."),
+        ("[Your Name]\n" * 40 + "[Your", "[Your Name]"),
+        ("星星。" * 100, "星星。"),
+        ("x" * 400, "x"),
+        ("A line that ends.\n\nAnother one that ends, too.\n\n" * 9, "A line that ends.\n\nAnother one that ends, too."),
+    ],
+)
+def test_an_end_without_end_is_kept_once(end: str, kept: str) -> None:
+    cut = without_loop(f"# Space\n\nIt is large.\n\n{end}")
+    assert cut.startswith("# Space\n\nIt is large.\n\n") and kept[:4] in cut and len(cut) < 30 + 2 * len(kept)
+
+
+@pytest.mark.parametrize("text", ["", "Bees.", "No, no, no, no, no, no, no.", "| a | b |\n| --- | --- |\n" + "| 1 | 2 |\n" * 12, "-" * 120])
+def test_what_is_said_a_few_times_is_left_alone(text: str) -> None:
+    assert without_loop(text) == text
+
+
+@given(st.text("ab \n", max_size=600))
+def test_cutting_takes_only_from_the_end_and_only_once(text: str) -> None:
+    cut = without_loop(text)
+    assert text.startswith(cut) and without_loop(cut) == cut
