@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ from transformers import AutoTokenizer
 from models.architectures import describe_encoder
 from models.architectures.folder import AGAIN, BROKEN, first_line
 from models.backends import placement
-from models.backends.generation import is_out_of_memory, too_big
+from models.backends.generation import memory_errors
 from models.backends.image_processor import ImageProcessor
 from models.backends.pictures import watched
 from models.picture_files import open_picture, upright
@@ -66,7 +65,7 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     described = describe_encoder(path, FAMILIES)
     if cancel.is_set():
         raise Cancelled
-    with _memory_errors(spec, place.device):
+    with memory_errors(f"{spec.id} does not fit into the memory of {place.device}"):
         model: Any = described.load(dtype=_dtype(place, described.config), **place.arguments)
         if "device_map" not in place.arguments:
             model = model.to(place.device)
@@ -147,7 +146,10 @@ class ClipEmbedder:
         for batch in batches:
             if cancel.is_set():
                 raise Cancelled
-            with _memory_errors(self._spec, towers.model.device), watched(towers.model, lambda: cancel.is_set() or self._towers is None):
+            with (
+                memory_errors(f"The memory of {towers.model.device} is full"),
+                watched(towers.model, lambda: cancel.is_set() or self._towers is None),
+            ):
                 features = tower(batch)
             yield self._unit(features)
 
@@ -195,13 +197,3 @@ def _tokenizer(path: Path) -> Any:
         if type(error) is not Exception:
             raise
         raise ModelUnavailable(f"The tokenizer in {path} is broken: {first_line(error)}", AGAIN) from error
-
-
-@contextmanager
-def _memory_errors(spec: ModelSpec, device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise too_big(f"{spec.id} does not fit into the memory of {device}") from error
-        raise

@@ -15,8 +15,8 @@ import inspect
 import io
 import math
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import transformers
 from models import pipelines
 from models.architectures.folder import AGAIN, BROKEN, first_line
 from models.backends import placement
-from models.backends.generation import is_out_of_memory, too_big
+from models.backends.generation import is_out_of_memory, memory_errors
 from models.backends.pictures import watched
 from models.memory.footprint import painter_dtype
 from models.worker import Steps, Worker
@@ -48,7 +48,7 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
         raise ModelUnavailable(f"{spec.id} needs the package {lacks}, which is not installed.", pipelines.REMEDY)
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no folder to load.", "Give it a source in the catalog.")
-    with _memory_errors(spec, place.device):
+    with memory_errors(f"{spec.id} does not fit into the memory of {place.device}"):
         pipeline = _Folder(path, _dtype(place, path)).pipeline(cancel)
         _put(pipeline, spec, place.device)
     return DiffusersPainter(spec, pipeline)
@@ -95,7 +95,7 @@ class DiffusersPainter:
         if stopped():
             raise Cancelled
         arguments = _arguments(self._spec, pipeline, steps, told)
-        with _memory_errors(self._spec, pipeline.device), ExitStack() as stack:
+        with memory_errors(f"The memory of {pipeline.device} is too small for this picture"), ExitStack() as stack:
             stack.callback(pipeline.maybe_free_model_hooks)
             for part in _models(pipeline):
                 stack.enter_context(watched(part, stopped))
@@ -260,13 +260,3 @@ def _check_request(prompt: str, width: int, height: int, seed: int, steps: int) 
 def _dtype(place: placement.Placement, path: Path) -> torch.dtype:
     name = place.dtype if place.dtype != "auto" else painter_dtype(path, place.device.type)
     return getattr(torch, name)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _memory_errors(spec: ModelSpec, device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise too_big(f"The memory of {device} is too small for {spec.id}") from error
-        raise

@@ -86,7 +86,7 @@ class Decoder:
     def forward(self, prefix: Prefix, ids: Sequence[int], gaze: Gaze) -> torch.Tensor:
         """Append `ids`, with what `gaze` has seen for those of them that are positions of pictures; the scores of the token after them."""
         prefix.sound = False
-        with torch.inference_mode(), memory_errors(self.model, len(prefix.ids)):
+        with torch.inference_mode(), memory_errors(_full(self.model, len(prefix.ids))):
             tokens = torch.tensor([ids], device=self.model.device)
             output = self.model(**gaze.inputs(tokens, len(prefix.ids)), past_key_values=prefix.cache, use_cache=True, **self._arguments)
         prefix.ids.extend(ids)
@@ -155,7 +155,7 @@ class Answer:
         yield [PromptProgress(self._cached, len(prompt))]
         for at in range(self._cached, len(prompt), decoder.batch):
             for picture in gaze.wanted(at, at + decoder.batch):
-                with memory_errors(decoder.model, at):
+                with memory_errors(_full(decoder.model, at)):
                     if not gaze.encode(picture, decoder.model, cancel):
                         return None
                 yield []
@@ -250,13 +250,13 @@ def _infer_mode(spec: ModelSpec, model: PreTrainedModel) -> dict[str, Any]:
 
 
 @contextmanager
-def memory_errors(model: PreTrainedModel, tokens: int) -> Iterator[None]:
-    """`OutOfMemory` for what torch raises when it has none left."""
+def memory_errors(cause: str) -> Iterator[None]:
+    """`OutOfMemory` with this cause for what torch raises when it has none left."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise too_big(f"The memory of {model.device} is full after {tokens:,} tokens") from error
+            raise OutOfMemory(f"{cause}.", "Choose a smaller model, a shorter context, or close other programs.") from error
         raise
 
 
@@ -264,5 +264,5 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def too_big(cause: str) -> OutOfMemory:
-    return OutOfMemory(f"{cause}.", "Choose a smaller model, a shorter context, or close other programs.")
+def _full(model: PreTrainedModel, tokens: int) -> str:
+    return f"The memory of {model.device} is full after {tokens:,} tokens"

@@ -19,7 +19,7 @@ from pathlib import Path
 from models import remote_code
 from models.backends import placement
 from models.backends.eyes import eyes_of
-from models.backends.generation import Answer, Decoder, Request, is_out_of_memory, too_big
+from models.backends.generation import Answer, Decoder, Request, memory_errors
 from models.backends.pictures import Eyes
 from models.backends.safetensors_folder import Checkpoint, read_checkpoint
 from models.prompts.chat_template import ChatTemplate
@@ -41,15 +41,11 @@ def load(spec: ModelSpec, path: Path | None, *, on_progress: OnProgress, cancel:
     place = placement.place(spec)
     if path is None:
         raise ModelUnavailable(f"{spec.id} has no folder to load.", "Give it a source in the catalog.")
-    try:
+    with memory_errors(f"{spec.id} does not fit into the memory of {place.device}"):
         checkpoint = read_checkpoint(
             path, place.dtype, place.device, cancelled=lambda: cancel.is_set(), placement=place.arguments,
             trust_remote_code=remote_code.opted_in(spec),
         )  # fmt: skip
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise too_big(f"{spec.id} does not fit into the memory of {place.device}") from error
-        raise
     if cancel.is_set():
         raise Cancelled
     return TransformersLocal(spec, checkpoint, eyes_of(checkpoint.model, checkpoint.tokenizer, path))
