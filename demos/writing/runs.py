@@ -94,9 +94,9 @@ class Runs:
             place = _places(begun.article).get(after)
             if place is None or begun.article.at(after):
                 raise BadRequest("There is a picture already, or the paragraph is gone.", "Choose another paragraph.")
-            slots = sorted([*(self._standing(manuscript, begun).slots or ()), Slot(place)], key=lambda slot: slot.place)
-            draft = replace(self._standing(manuscript, begun), slots=tuple(slots))
-            run = manuscript.begin("illustrated", draft, begun, task=task)
+            draft = self._standing(manuscript, begun)
+            slots = sorted([*(draft.slots or ()), Slot(place)], key=lambda slot: slot.place)
+            run = manuscript.begin("illustrated", replace(draft, slots=tuple(slots)), begun, task=task)
         self._compose(manuscript, task, run)
 
     def reword(self, manuscript: Manuscript, model: str, key: int, edit: Edit, wish: str, seed: int | None = None) -> None:
